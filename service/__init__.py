@@ -1,0 +1,1 @@
+"""Live provider feeds into correct, current Postgres tables."""

@@ -1,0 +1,1 @@
+"""Buffers: where messages are safe between receiving and loading, one file a kind."""

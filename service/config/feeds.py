@@ -1,0 +1,55 @@
+"""What all kinds of feed have in common: which records they carry and how those become rows."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from service.config.connectors import Connector, OneOf, Settings
+from service.config.tables import Scalar
+
+
+class MapValue(Settings):
+    """Where the value of a column comes from. ``NAME: a.b[0].c`` is short for ``NAME: {from: a.b[0].c}``."""
+
+    from_: tuple[str, ...] = Field((), alias="from")
+    """Dotted paths into the record; the first that is present wins. Names that begin with `$` come from the envelope:
+    $record $provider $feed $received_at $position $params.NAME."""
+    const: Any = None
+    """A constant."""
+    values: dict[str, Scalar | None] | None = None
+    """What each value of the provider becomes; a value that is not listed is refused unless `otherwise` is set."""
+    otherwise: Scalar | None = None
+    """What a value that `values` does not list becomes."""
+    default: Scalar | None = None
+    """What an absent or null value becomes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"from": (value,)}
+        if isinstance(value, dict) and isinstance(value.get("from"), str):
+            return {**value, "from": (value["from"],)}
+        return value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "MapValue":
+        if bool(self.from_) == ("const" in self.model_fields_set):
+            raise ValueError("a mapped column needs either `from` (a path) or `const` (a constant)")
+        return self
+
+
+class FeedSettings(Connector):
+    """One live source of a provider."""
+
+    into: str
+    """The table that the records are loaded into."""
+    map: dict[str, MapValue]
+    """For each column of the table, where its value comes from."""
+    records: str | None = None
+    """Where the list of records lies in a message, dotted; by default the message itself: a list of records, or one."""
+    where: str | None = None
+    """A CEL expression over a record's fields (an absent one is null; the whole is `record`); records for which it is
+    not true are counted as filtered."""
+    format: Annotated[Connector, OneOf("service.formats")] = Field("json", validate_default=True)  # type: ignore[assignment]
+    """How a message is decoded."""

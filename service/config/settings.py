@@ -1,0 +1,113 @@
+"""The root of config.yaml."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from service.config.connectors import Connector, OneOf, Settings
+from service.config.feeds import FeedSettings
+from service.config.tables import Table
+from service.config.units import Duration, Rate, Size
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
+"""The name of a provider or feed: letters, digits, `_` and `-`."""
+
+
+class Database(Settings):
+    """The Postgres that the tables live in."""
+
+    url: SecretStr = SecretStr("embedded")
+    """postgresql://user:password@host:port/name for any PostgreSQL 14+, or `embedded` for one that Headrace runs."""
+    schema_: str = Field("public", alias="schema")
+    """The schema of the configured tables."""
+    pool: int = Field(4, ge=1, le=100)
+    """The most connections."""
+    migrate: Literal["create", "verify", "off"] = "create"
+    """create: make missing tables and columns; verify: refuse to start on drift; off: trust."""
+
+
+class BufferSettings(Settings):
+    """What holds messages between receiving and loading."""
+
+    kind: Literal["memory", "spool"] = "spool"
+    """spool: files that survive kill -9; memory: gone with the process."""
+    path: Path = Path("data/spool")
+    """The folder of the spool; one daemon at a time."""
+    max_bytes: Size = Field(2 << 30, ge=1 << 20)
+    """The most it holds; when full, feeds are slowed, nothing is lost."""
+
+
+class Batch(Settings):
+    """When rows are written: as soon as the last batch is in, at the latest when either bound is reached."""
+
+    max_rows: int = Field(5000, ge=1, le=100_000)
+    """The most rows in one transaction."""
+    max_wait: Duration = Field(0.2, ge=0)
+    """The longest that a row waits for company."""
+
+
+class Http(Settings):
+    """The daemon's own web server."""
+
+    host: str = "0.0.0.0"  # noqa: S104  a container's probes come from outside it
+    """The address to listen on."""
+    port: int = Field(8080, ge=0, le=65535)
+    """The port; 0 lets the system choose."""
+    token: SecretStr = SecretStr("")
+    """Guards every endpoint that changes something; empty switches those endpoints off."""
+
+
+class Log(Settings):
+    """The daemon's log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe lines that are written."""
+    format: Literal["auto", "console", "json"] = "auto"
+    """auto: console on a terminal, JSON lines otherwise."""
+
+
+class Provider(Settings):
+    """Somebody who publishes data."""
+
+    url: str | None = Field(None, pattern=r"^(https?|wss?)://[^\s/]+")
+    """The base URL that the paths of feeds are added to."""
+    auth: Annotated[Connector, OneOf("service.auth")] | None = None
+    """How requests are authenticated; what it adds never leaves the provider's origin."""
+    rate_limit: Rate | None = None
+    """The most requests, for all feeds of the provider together."""
+    headers: dict[str, str] = {}
+    """Headers of every request."""
+    timeout: Duration = Field(30.0, gt=0)
+    """The longest that a connection, or the next bytes of an answer, may take."""
+    feeds: dict[Name, Annotated[FeedSettings, OneOf("service.sources")]] = Field(min_length=1)
+    """The live sources, by name."""
+
+
+class Config(Settings):
+    """One Headrace: where rows go, what they look like, and who publishes them."""
+
+    database: Database = Database()
+    """The Postgres that the tables live in."""
+    buffer: BufferSettings = BufferSettings()
+    """What holds messages between receiving and loading."""
+    batch: Batch = Batch()
+    """When rows are written."""
+    http: Http = Http()
+    """The daemon's own web server."""
+    log: Log = Log()
+    """The daemon's log."""
+    shutdown_timeout: Duration = Field(30.0, gt=0)
+    """The longest that draining may take after SIGTERM."""
+    tables: dict[str, Table] = Field(min_length=1)
+    """The internal schema, by table name."""
+    providers: dict[Name, Provider] = Field(min_length=1)
+    """Who publishes, by name."""
+
+    def feeds(self) -> dict[str, tuple[Provider, FeedSettings]]:
+        """Give every feed with its provider, by its full name ``provider.feed``."""
+        return {
+            f"{provider_name}.{feed_name}": (provider, feed)
+            for provider_name, provider in self.providers.items()
+            for feed_name, feed in provider.feeds.items()
+        }

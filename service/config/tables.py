@@ -1,0 +1,80 @@
+"""Tables: the internal schema that every feed is mapped to."""
+
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field, field_validator, model_validator
+
+from service.config.connectors import Settings
+
+ColumnType: TypeAlias = Literal[
+    "text", "integer", "float", "decimal", "boolean", "timestamp", "date", "time", "uuid", "json", "bytes"
+]
+Cleaning: TypeAlias = Literal["trim", "collapse", "lower", "upper", "title", "nfc", "strip_tags", "digits"]
+OnInvalid: TypeAlias = Literal["quarantine", "null", "drop"]
+Scalar: TypeAlias = bool | int | float | str
+Bound: TypeAlias = int | Decimal | datetime | date | time | str
+
+
+class Column(Settings):
+    """One column: its type, and what a value must satisfy. ``NAME: text`` is short for ``NAME: {type: text}``."""
+
+    type: ColumnType
+    """What is stored: text, integer (bigint), float (double precision), decimal (numeric), boolean, timestamp
+    (timestamptz, UTC), date, time, uuid, json (jsonb) or bytes (bytea)."""
+    list: bool = False
+    """An array of the type."""
+    null: bool = False
+    """Whether the column may be null."""
+    default: Any = None
+    """The value that stands for an absent or null one."""
+    min: Any = None
+    """The smallest value allowed."""
+    max: Any = None
+    """The largest value allowed."""
+    min_length: int | None = Field(None, ge=0)
+    """The fewest characters (bytes for `bytes`, items for a list) allowed."""
+    max_length: int | None = Field(None, ge=0)
+    """The most characters (bytes for `bytes`, items for a list) allowed."""
+    pattern: str | None = None
+    """A regular expression that the whole text must match."""
+    values: tuple[Scalar, ...] | None = None
+    """The values allowed."""
+    clean: tuple[Cleaning, ...] = ()
+    """Cleaning of text before it is checked; text is always trimmed."""
+    trim: bool = True
+    """Whether text loses white space at both ends; empty text is null."""
+    format: str | tuple[str, ...] | None = None
+    """How a timestamp, date or time is written: iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime
+    pattern; the first of several that fits."""
+    timezone: str | None = None
+    """The zone of a timestamp that is written without one, such as Europe/London."""
+    on_invalid: OnInvalid | None = None
+    """What becomes of a record whose value does not satisfy: quarantine (default), null or drop."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+
+class Table(Settings):
+    """A table: columns, the key that identifies a row, and the version that says which of two is newer."""
+
+    key: tuple[str, ...] = Field(min_length=1)
+    """The columns that identify a row; they become the primary key."""
+    version: str | None = None
+    """The column that orders versions of a row: an older record never overwrites a newer one. Without it the record
+    that arrived last wins."""
+    columns: dict[str, Column] = Field(min_length=1)
+    """The columns by name, in order."""
+    indexes: tuple[tuple[str, ...], ...] = ()
+    """Further indexes, each a list of columns."""
+    on_invalid: OnInvalid = "quarantine"
+    """What becomes of a record with a value that does not satisfy its column."""
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _single_key(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value

@@ -1,0 +1,70 @@
+"""Durations, sizes and rates as people write them."""
+
+import re
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BeforeValidator, GetJsonSchemaHandler, GetPydanticSchema, WithJsonSchema
+from pydantic_core import core_schema
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+
+def _duration(value: Any) -> Any:
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[2] not in _SECONDS:
+        raise ValueError(f"{value!r} is not a duration; write a number with a unit: 250ms 30s 5m 2h 7d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _size(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if match is None or (match[2] or "B") not in _BYTES:
+        raise ValueError(f"{value!r} is not a size; write a number with a unit: 64KiB 16MiB 1GiB")
+    return int(float(match[1]) * _BYTES[match[2] or "B"])
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|min|h|d)\s*$", "examples": ["30s"]}),
+]
+"""A span of time in seconds, written ``250ms``, ``30s``, ``5m``, ``2h`` or ``7d``."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["64KiB", "2GiB"]}),
+]
+"""A number of bytes, written ``64KiB``, ``16MiB`` or ``1GiB``."""
+
+
+class Pace(NamedTuple):
+    """At most ``count`` requests in any ``seconds``."""
+
+    count: float
+    seconds: float
+
+
+def _rate(value: Any) -> Any:
+    if isinstance(value, Pace):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|min|m|h|d)\s*", value) if isinstance(value, str) else None
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"{value!r} is not a rate; write a number over a unit: 10/s 600/min 5000/h")
+    return Pace(float(match[1]), _SECONDS[match[2]])
+
+
+def _rate_schema(_source: Any, _handler: Any) -> core_schema.CoreSchema:
+    return core_schema.no_info_plain_validator_function(_rate)
+
+
+def _rate_json_schema(_schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    return {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*/\s*(s|m|min|h|d)\s*$", "examples": ["10/s"]}
+
+
+Rate = Annotated[Pace, GetPydanticSchema(_rate_schema, _rate_json_schema)]
+"""A pace, written ``10/s``, ``600/min`` or ``5000/h``."""

@@ -1,0 +1,1 @@
+"""Simulated providers with an oracle: a football season over REST and WebSocket."""

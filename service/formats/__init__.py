@@ -1,0 +1,27 @@
+"""Formats: how the bytes of a message become records, one file a kind."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from service.config.connectors import Connector
+from service.model import Message
+
+
+class Format(Connector, ABC):
+    """Decodes messages. Total: any bytes give records or a FormatError, never another exception."""
+
+    @abstractmethod
+    def decode(self, message: Message, records: str | None) -> list[Any]:
+        """Give the records of a message.
+
+        Args:
+            message: the raw bytes.
+            records: dotted path to the list of records; None for the document itself, a list or one record.
+
+        Raises:
+            FormatError: the bytes are not what the format says, or the path leads to no list or object.
+        """
+
+    @abstractmethod
+    def raw(self, message: Message, records: str | None, index: int) -> bytes:
+        """Give the raw bytes of one record of a message that decodes; used for quarantine, so it may be slow."""

@@ -1,0 +1,1 @@
+"""Transform: records become rows, by a mapping that is compiled once per feed."""
