@@ -106,10 +106,15 @@ class RowRefused(HeadraceError):
         row: index of the row in the list that was handed to the store.
         reason: short and stable, to group by: ``home_score: not_null_violation``.
         detail: what the database said, in a sentence.
+
+    Attributes:
+        also: other rows of the same write that were found to be refused. In the order of this error and then these,
+            each row can be taken out of its list by its index: later rows come first.
     """
 
     def __init__(self, table: str, row: int, reason: str, detail: str) -> None:
         super().__init__(f"{table}: {detail}")
+        self.also: tuple[RowRefused, ...] = ()
         self.table = table
         self.row = row
         self.reason = reason

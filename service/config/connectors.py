@@ -1,17 +1,18 @@
 """What every connector's settings are, and how a folder of them becomes one configuration key.
 
-A connector is one class in one file: its fields are its settings, its ``kind`` is its name in config.yaml, and the
-file's place is its registration. Packages of others register with an entry point instead.
+A connector is one class in one file: its fields are its settings, its ``kind`` is its name in config.yaml,
+and the file's place is its registration. Packages of others register with an entry point instead.
 """
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
 
 class Settings(BaseModel):
@@ -25,6 +26,18 @@ class Connector(Settings):
 
     A concrete connector declares ``kind: Literal["its-name"] = "its-name"``.
     """
+
+
+def short_form(short: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """Make the `json_schema_extra` of settings that may also be one scalar, which ``short`` describes."""
+
+    def widen(described: dict[str, Any]) -> None:
+        long = dict(described)
+        described.clear()
+        described["description"] = long.pop("description", "")
+        described["anyOf"] = [short, long]
+
+    return widen
 
 
 @cache
@@ -55,7 +68,8 @@ def discover(package: str) -> dict[str, type[Connector]]:
 class OneOf:
     """Annotation: the value is one of the connectors of a folder, chosen by its ``kind``.
 
-    A bare string ``json`` stands for ``{kind: json}``.
+    A bare string ``json`` stands for ``{kind: json}``. The folder is looked into when a value is read, not
+    when the class is built: connectors import what the configuration is made of.
 
     Args:
         package: dotted name of the folder.
@@ -66,16 +80,49 @@ class OneOf:
         self.package = package
         self.default = default
 
-    def __get_pydantic_core_schema__(self, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Build a union tagged by ``kind``, as pydantic's documentation of custom types describes."""
-        choices = {kind: handler.generate_schema(connector) for kind, connector in discover(self.package).items()}
+    def choose(self, value: Any) -> type[Connector] | None:
+        """Give the connector whose settings the value holds, or None when there is none of that kind."""
+        kind = value.get("kind", self.default) if isinstance(value, dict) else value
+        return discover(self.package).get(kind) if isinstance(kind, str) else None
 
-        def expand(value: Any) -> Any:
-            if isinstance(value, str):
-                return {"kind": value}
-            if isinstance(value, dict) and "kind" not in value and self.default is not None:
-                return {"kind": self.default, **value}
+    def read(self, value: Any) -> Connector:
+        """Validate a value.
+
+        Raises:
+            ValidationError: it has no kind, an unknown one, or settings that its kind does not take.
+        """
+        if isinstance(value, Connector):
             return value
+        connector = self.choose(value)
+        if isinstance(value, str):
+            value = {"kind": value}
+        if not isinstance(value, dict):
+            raise PydanticKnownError("dict_type")
+        kind = value.get("kind", self.default)
+        if connector is not None:
+            return connector.model_validate({**value, "kind": kind})
+        context = {"known": ", ".join(discover(self.package))}
+        name = "missing-kind" if kind is None else "unknown-kind"
+        problem = PydanticCustomError(name, "must be one of {known}", context)
+        fault: InitErrorDetails = {"type": problem, "loc": ("kind",), "input": kind}
+        raise ValidationError.from_exception_data("kind", [fault])
 
-        union = core_schema.tagged_union_schema(choices, discriminator="kind")
-        return core_schema.no_info_before_validator_function(expand, union)
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate by ``read``: a function, so that pydantic's error locations hold no tag of a union."""
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe the choices: each connector's settings or, where none of them is required, its bare name."""
+        choices = []
+        for connector in discover(self.package).values():
+            choice = handler(connector.__pydantic_core_schema__)
+            settings = handler.resolve_ref_schema(choice)
+            if self.default is None:
+                settings["required"] = ["kind", *settings.get("required", [])]
+            choices.append(choice)
+        bare = [kind for kind, connector in discover(self.package).items() if _needs_nothing(connector)]
+        return {"oneOf": [*choices, {"type": "string", "enum": bare}] if bare else choices}
+
+
+def _needs_nothing(connector: type[Connector]) -> bool:
+    return not any(field.is_required() for field in connector.model_fields.values())

@@ -1,23 +1,25 @@
 """What all kinds of feed have in common: which records they carry and how those become rows."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from service.config.connectors import Connector, OneOf, Settings
+from service.config.connectors import Connector, OneOf, Settings, short_form
 from service.config.tables import Scalar
 
 
 class MapValue(Settings):
-    """Where the value of a column comes from. ``NAME: a.b[0].c`` is short for ``NAME: {from: a.b[0].c}``."""
+    """Where the value of a column comes from. ``a.b[0].c`` alone is short for ``{from: a.b[0].c}``."""
 
-    from_: tuple[str, ...] = Field((), alias="from")
-    """Dotted paths into the record; the first that is present wins. Names that begin with `$` come from the envelope:
-    $record $provider $feed $received_at $position $params.NAME."""
+    model_config = ConfigDict(json_schema_extra=short_form({"type": "string"}))
+
+    from_: tuple[str, ...] = Field((), alias="from", json_schema_extra={"type": ["array", "string"]})
+    """Dotted paths into the record; the first that is present wins. Names that begin with `$` come from the
+    envelope: $record $provider $feed $received_at $position $params.NAME."""
     const: Any = None
     """A constant."""
     values: dict[str, Scalar | None] | None = None
-    """What each value of the provider becomes; a value that is not listed is refused unless `otherwise` is set."""
+    """What each value of the provider becomes; any other is refused unless `otherwise` is set."""
     otherwise: Scalar | None = None
     """What a value that `values` does not list becomes."""
     default: Scalar | None = None
@@ -40,16 +42,24 @@ class MapValue(Settings):
 
 
 class FeedSettings(Connector):
-    """One live source of a provider."""
+    """One live source of a provider.
+
+    Attributes:
+        replayable: whether the provider can be asked again for what was missed, so that nothing is lost while
+            we are away; a source that only hears what is said while it listens leaves this False.
+    """
+
+    replayable: ClassVar[bool] = False
 
     into: str
     """The table that the records are loaded into."""
     map: dict[str, MapValue]
     """For each column of the table, where its value comes from."""
     records: str | None = None
-    """Where the list of records lies in a message, dotted; by default the message itself: a list of records, or one."""
+    """Where the list of records lies in a message, dotted; by default the message itself is the list, or the
+    one record."""
     where: str | None = None
-    """A CEL expression over a record's fields (an absent one is null; the whole is `record`); records for which it is
-    not true are counted as filtered."""
-    format: Annotated[Connector, OneOf("service.formats")] = Field("json", validate_default=True)  # type: ignore[assignment]
+    """A CEL expression over a record's fields (an absent one is null; the whole is `record`); records for
+    which it is not true are counted as filtered."""
+    format: Annotated[Connector, OneOf("service.formats")] = Field(default="json", validate_default=True)
     """How a message is decoded."""

@@ -1,14 +1,22 @@
 """The root of config.yaml."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from service.config.connectors import Connector, OneOf, Settings
 from service.config.feeds import FeedSettings
 from service.config.tables import Table
 from service.config.units import Duration, Rate, Size
+
+
+def _absolute(url: str) -> str:
+    if re.match(r"(https?|wss?)://[^\s/]", url) is None:  # the value is not shown: it may hold a password
+        raise ValueError("this is not an absolute URL; write https:// (or http://, wss://, ws://) and a host")
+    return url
+
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
 """The name of a provider or feed: letters, digits, `_` and `-`."""
@@ -18,10 +26,10 @@ class Database(Settings):
     """The Postgres that the tables live in."""
 
     url: SecretStr = SecretStr("embedded")
-    """postgresql://user:password@host:port/name for any PostgreSQL 14+, or `embedded` for one that Headrace runs."""
-    schema_: str = Field("public", alias="schema")
+    """postgresql://user:password@host:port/name for any PostgreSQL 14+, or `embedded`: one that we run."""
+    schema_: str = Field(default="public", alias="schema")
     """The schema of the configured tables."""
-    pool: int = Field(4, ge=1, le=100)
+    pool: int = Field(default=4, ge=1, le=100)
     """The most connections."""
     migrate: Literal["create", "verify", "off"] = "create"
     """create: make missing tables and columns; verify: refuse to start on drift; off: trust."""
@@ -34,16 +42,16 @@ class BufferSettings(Settings):
     """spool: files that survive kill -9; memory: gone with the process."""
     path: Path = Path("data/spool")
     """The folder of the spool; one daemon at a time."""
-    max_bytes: Size = Field(2 << 30, ge=1 << 20)
+    max_bytes: Size = Field(default=2 << 30, ge=1 << 20)
     """The most it holds; when full, feeds are slowed, nothing is lost."""
 
 
 class Batch(Settings):
     """When rows are written: as soon as the last batch is in, at the latest when either bound is reached."""
 
-    max_rows: int = Field(5000, ge=1, le=100_000)
+    max_rows: int = Field(default=5000, ge=1, le=100_000)
     """The most rows in one transaction."""
-    max_wait: Duration = Field(0.2, ge=0)
+    max_wait: Duration = Field(default=0.2, ge=0)
     """The longest that a row waits for company."""
 
 
@@ -52,7 +60,7 @@ class Http(Settings):
 
     host: str = "0.0.0.0"  # noqa: S104  a container's probes come from outside it
     """The address to listen on."""
-    port: int = Field(8080, ge=0, le=65535)
+    port: int = Field(default=8080, ge=0, le=65535)
     """The port; 0 lets the system choose."""
     token: SecretStr = SecretStr("")
     """Guards every endpoint that changes something; empty switches those endpoints off."""
@@ -70,15 +78,15 @@ class Log(Settings):
 class Provider(Settings):
     """Somebody who publishes data."""
 
-    url: str | None = Field(None, pattern=r"^(https?|wss?)://[^\s/]+")
+    url: Annotated[str, AfterValidator(_absolute)] | None = None
     """The base URL that the paths of feeds are added to."""
     auth: Annotated[Connector, OneOf("service.auth")] | None = None
     """How requests are authenticated; what it adds never leaves the provider's origin."""
     rate_limit: Rate | None = None
     """The most requests, for all feeds of the provider together."""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default={})
     """Headers of every request."""
-    timeout: Duration = Field(30.0, gt=0)
+    timeout: Duration = Field(default=30.0, gt=0)
     """The longest that a connection, or the next bytes of an answer, may take."""
     feeds: dict[Name, Annotated[FeedSettings, OneOf("service.sources")]] = Field(min_length=1)
     """The live sources, by name."""
@@ -97,7 +105,7 @@ class Config(Settings):
     """The daemon's own web server."""
     log: Log = Log()
     """The daemon's log."""
-    shutdown_timeout: Duration = Field(30.0, gt=0)
+    shutdown_timeout: Duration = Field(default=30.0, gt=0)
     """The longest that draining may take after SIGTERM."""
     tables: dict[str, Table] = Field(min_length=1)
     """The internal schema, by table name."""

@@ -1,12 +1,10 @@
 """Tables: the internal schema that every feed is mapped to."""
 
-from datetime import date, datetime, time
-from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from service.config.connectors import Settings
+from service.config.connectors import Settings, short_form
 
 ColumnType: TypeAlias = Literal[
     "text", "integer", "float", "decimal", "boolean", "timestamp", "date", "time", "uuid", "json", "bytes"
@@ -14,11 +12,12 @@ ColumnType: TypeAlias = Literal[
 Cleaning: TypeAlias = Literal["trim", "collapse", "lower", "upper", "title", "nfc", "strip_tags", "digits"]
 OnInvalid: TypeAlias = Literal["quarantine", "null", "drop"]
 Scalar: TypeAlias = bool | int | float | str
-Bound: TypeAlias = int | Decimal | datetime | date | time | str
 
 
 class Column(Settings):
-    """One column: its type, and what a value must satisfy. ``NAME: text`` is short for ``NAME: {type: text}``."""
+    """One column: its type, and what a value must satisfy. ``text`` alone is short for ``{type: text}``."""
+
+    model_config = ConfigDict(json_schema_extra=short_form({"enum": [*get_args(ColumnType)]}))
 
     type: ColumnType
     """What is stored: text, integer (bigint), float (double precision), decimal (numeric), boolean, timestamp
@@ -33,9 +32,9 @@ class Column(Settings):
     """The smallest value allowed."""
     max: Any = None
     """The largest value allowed."""
-    min_length: int | None = Field(None, ge=0)
+    min_length: int | None = Field(default=None, ge=0)
     """The fewest characters (bytes for `bytes`, items for a list) allowed."""
-    max_length: int | None = Field(None, ge=0)
+    max_length: int | None = Field(default=None, ge=0)
     """The most characters (bytes for `bytes`, items for a list) allowed."""
     pattern: str | None = None
     """A regular expression that the whole text must match."""
@@ -62,11 +61,11 @@ class Column(Settings):
 class Table(Settings):
     """A table: columns, the key that identifies a row, and the version that says which of two is newer."""
 
-    key: tuple[str, ...] = Field(min_length=1)
+    key: tuple[str, ...] = Field(min_length=1, json_schema_extra={"type": ["array", "string"]})
     """The columns that identify a row; they become the primary key."""
     version: str | None = None
-    """The column that orders versions of a row: an older record never overwrites a newer one. Without it the record
-    that arrived last wins."""
+    """The column that orders versions of a row: an older record never overwrites a newer one. Without it the
+    record that arrived last wins."""
     columns: dict[str, Column] = Field(min_length=1)
     """The columns by name, in order."""
     indexes: tuple[tuple[str, ...], ...] = ()

@@ -8,13 +8,15 @@ from pydantic_core import core_schema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_NUMBER = r"\s*(\d{1,15}(?:\.\d{1,15})?)"  # bounded: a size of a thousand digits is no float
+_QUANTITY = re.compile(rf"{_NUMBER}\s*([A-Za-z]*)\s*")
+_RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|min|m|h|d)\s*")
 
 
 def _duration(value: Any) -> Any:
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None or match[2] not in _SECONDS:
-        raise ValueError(f"{value!r} is not a duration; write a number with a unit: 250ms 30s 5m 2h 7d")
+        raise ValueError(f"{value!r:.60} is not a duration; write a number with a unit: 250ms 30s 5m 2h 7d")
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -23,7 +25,7 @@ def _size(value: Any) -> Any:
         return value
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None or (match[2] or "B") not in _BYTES:
-        raise ValueError(f"{value!r} is not a size; write a number with a unit: 64KiB 16MiB 1GiB")
+        raise ValueError(f"{value!r:.60} is not a size; write a number with a unit: 64KiB 16MiB 1GiB")
     return int(float(match[1]) * _BYTES[match[2] or "B"])
 
 
@@ -45,16 +47,16 @@ Size = Annotated[
 class Pace(NamedTuple):
     """At most ``count`` requests in any ``seconds``."""
 
-    count: float
+    count: float  # type: ignore[assignment]  # a tuple's count() is not missed
     seconds: float
 
 
 def _rate(value: Any) -> Any:
     if isinstance(value, Pace):
         return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|min|m|h|d)\s*", value) if isinstance(value, str) else None
+    match = _RATE.fullmatch(value) if isinstance(value, str) else None
     if match is None or float(match[1]) == 0:
-        raise ValueError(f"{value!r} is not a rate; write a number over a unit: 10/s 600/min 5000/h")
+        raise ValueError(f"{value!r:.60} is not a rate; write a number over a unit: 10/s 600/min 5000/h")
     return Pace(float(match[1]), _SECONDS[match[2]])
 
 

@@ -1,0 +1,27 @@
+"""The command line: ``headrace COMMAND``, or ``python -m service COMMAND``."""
+
+import typer
+
+from service.cli.check import check
+from service.cli.ddl import ddl
+from service.cli.demo import demo
+from service.cli.run import run
+from service.cli.schema import schema
+
+
+def main() -> None:
+    """Run the command of the command line; exit 0 fine, 1 failed, 2 wrong configuration or command line."""
+    app = typer.Typer(
+        name="headrace",
+        help="Live provider feeds into correct, current Postgres tables.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for command in (run, demo, check, schema, ddl):
+        app.command(command.__name__)(command)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""`headrace check`: validates the configuration, and says what it means."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from service.cli.options import ConfigPath, read
+from service.config.describe import Meaning, describe, size
+from service.config.load import load
+from service.errors import ConfigError
+from service.pipeline.line import INLET_BYTES
+
+
+def check(
+    config: ConfigPath = Path("config.yaml"),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
+) -> None:
+    """Validate the configuration and say what each feed guarantees."""
+    if as_json:
+        found = _judge(config)
+        typer.echo(json.dumps(found, indent=2))
+        raise typer.Exit(0 if found["ok"] else 2)
+    console = Console(soft_wrap=True, highlight=False)
+    for line in _lines(describe(read(config), INLET_BYTES)):
+        console.print(line)
+    console.print(Text(f"{config} is fine", style="green"))
+
+
+def _judge(config: Path) -> dict[str, Any]:
+    """Give the problems, or the meaning, as data."""
+    try:
+        meaning = describe(load(config, os.environ), INLET_BYTES)
+    except ConfigError as error:
+        return {"ok": False, "file": str(config), "problems": [asdict(problem) for problem in error.problems]}
+    return {"ok": True, "file": str(config), "problems": [], **asdict(meaning)}
+
+
+def _lines(meaning: Meaning) -> Iterator[Text]:
+    for feed in meaning.feeds:
+        yield Text.assemble((feed.name, "bold"), f" ({feed.kind}) into {feed.table}: ", (feed.guarantee, "bold"))
+        yield Text(f"  {feed.loss}")
+    for table in meaning.tables:
+        winner = f"the greatest {table.version} wins" if table.version else "the last to arrive wins"
+        key = ", ".join(table.key)
+        yield Text.assemble((table.name, "bold"), f": {table.columns} columns, key {key}; {winner}")
+    yield Text.assemble(("database", "bold"), f": {meaning.database}")
+    yield Text.assemble(("buffer", "bold"), f": {meaning.buffer}")
+    yield Text.assemble(("memory", "bold"), f": queues hold at most {size(meaning.memory_bytes)}")

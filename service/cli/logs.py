@@ -1,0 +1,30 @@
+"""How the program logs: one sentence a line with key=value pairs, for people or for machines."""
+
+import logging
+import sys
+
+import structlog
+
+from service.config.settings import Log
+
+
+def set_up_logging(settings: Log) -> None:
+    """Write log lines to stderr: coloured on a terminal, JSON otherwise, unless the configuration says."""
+    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if console
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *(() if console else (structlog.processors.dict_tracebacks,)),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.level.upper()]
+        ),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )

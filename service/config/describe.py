@@ -1,0 +1,132 @@
+"""What a configuration means: what each feed guarantees and can lose, where rows go, memory."""
+
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from service.config.feeds import FeedSettings
+from service.config.settings import BufferSettings, Config
+
+Guarantee = Literal["exactly once", "at least once", "best effort"]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedMeaning:
+    """What a feed does.
+
+    Attributes:
+        name: ``provider.feed``.
+        kind: of its source.
+        table: that its rows go to.
+        guarantee: how often a message takes effect in the worst case, once it was received.
+        loss: one sentence on what can be lost, and when.
+    """
+
+    name: str
+    kind: str
+    table: str
+    guarantee: Guarantee
+    loss: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableMeaning:
+    """What a table is.
+
+    Attributes:
+        name: of the table.
+        key: the columns that identify a row.
+        version: the column that says which of two is newer; None when the last to arrive wins.
+        columns: their number.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    version: str | None
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a configuration does.
+
+    Attributes:
+        database: where rows go, without credentials.
+        buffer: what holds messages until they are loaded.
+        feeds: in the order of the file.
+        tables: in the order of the file.
+        memory_bytes: the most that all queues hold in memory at once, besides the rows of the batches.
+    """
+
+    database: str
+    buffer: str
+    feeds: tuple[FeedMeaning, ...]
+    tables: tuple[TableMeaning, ...]
+    memory_bytes: int
+
+
+def describe(config: Config, inlet_bytes: int) -> Meaning:
+    """Say what a configuration means.
+
+    Args:
+        config: a valid one.
+        inlet_bytes: the most that waits in memory between one feed and the buffer.
+    """
+    feeds = config.feeds()
+    in_memory = config.buffer.max_bytes if config.buffer.kind == "memory" else 0
+    return Meaning(
+        database=_database(config),
+        buffer=_buffer(config.buffer),
+        feeds=tuple(_feed(name, feed, config.buffer) for name, (_provider, feed) in feeds.items()),
+        tables=tuple(
+            TableMeaning(name, table.key, table.version, len(table.columns)) for name, table in config.tables.items()
+        ),
+        memory_bytes=in_memory + inlet_bytes * len(feeds),
+    )
+
+
+def size(count: int) -> str:
+    """Write a number of bytes as people do: ``512 B``, ``64 MiB``, ``1.5 GiB``."""
+    number, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while number >= 1024 and len(units) > 1:
+        number, units = number / 1024, units[1:]
+    return f"{number:.1f}".removesuffix(".0") + f" {units[0]}"
+
+
+def _feed(name: str, feed: FeedSettings, buffer: BufferSettings) -> FeedMeaning:
+    guarantee, loss = _guarantee(feed, durable=buffer.kind != "memory")
+    return FeedMeaning(name, str(feed.model_dump(include={"kind"})["kind"]), feed.into, guarantee, loss)
+
+
+def _guarantee(feed: FeedSettings, *, durable: bool) -> tuple[Guarantee, str]:
+    if feed.replayable:
+        return "exactly once", (
+            "Nothing that was received is lost: after a crash it goes on from the committed position; "
+            "what changes twice between two polls is seen once."
+        )
+    if durable:
+        return "exactly once", (
+            "Nothing that was received is lost, not by kill -9 either; "
+            "what the provider sends while the connection is down is never received."
+        )
+    return "best effort", (
+        "A crash loses what was received and is not yet in the database, "
+        "and what the provider sends while the connection is down is never received."
+    )
+
+
+def _buffer(buffer: BufferSettings) -> str:
+    place = "in memory, lost with the process" if buffer.kind == "memory" else f"files under {buffer.path}"
+    return f"{buffer.kind}: {place}, at most {size(buffer.max_bytes)}"
+
+
+def _database(config: Config) -> str:
+    url = config.database.url.get_secret_value()
+    if url == "embedded":
+        return f"embedded PostgreSQL, schema {config.database.schema_}"
+    try:
+        parts = urlsplit(url)
+        place = f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    except ValueError:  # a port that is no number; the store says so when it connects
+        place = "the configured URL"
+    return f"PostgreSQL at {place}, schema {config.database.schema_}"

@@ -1,0 +1,173 @@
+"""What feeds promise beyond their shape: columns exist, values fit them, paths are sound."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import cel
+from pydantic import ValidationError
+
+from service.config.feeds import MapValue
+from service.config.paths import Path, parse_path
+from service.config.report import Report
+from service.config.tablecheck import columns_of
+from service.config.tables import Column
+from service.config.values import misfit
+
+MAX_EXPRESSION = 2000
+"""Characters of an expression: on one of tens of thousands the CEL parser recurses until the process dies."""
+
+_CEL_REASON = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*?)(?: expecting \{.*)?$", re.MULTILINE)
+_SCHEMES = {"rest": ("http://", "https://"), "sse": ("http://", "https://"), "websocket": ("ws://", "wss://")}
+_MOMENTS = {"timestamp", "date", "time"}
+
+
+def check_feeds(data: Any, report: Report) -> None:
+    """Report what is wrong with the feeds of a document beyond what pydantic sees."""
+    tables = _mapping(data, "tables")
+    for provider, raw in _mapping(data, "providers").items():
+        feeds = _mapping(raw, "feeds")
+        for name, feed in feeds.items():
+            if isinstance(feed, dict):
+                path = ("providers", provider, "feeds", name)
+                _check_into(path, feed, tables, report)
+                _check_where(path, feed, report)
+                _check_records(path, feed, report)
+                _check_refetch(path, feed, feeds, report)
+                _check_address(path, feed, raw, report)
+
+
+def _mapping(value: Any, key: str) -> dict[str, Any]:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _check_into(path: Path, feed: dict[str, Any], tables: dict[str, Any], report: Report) -> None:
+    into, mapped = feed.get("into"), feed.get("map")
+    if isinstance(mapped, dict):
+        for column, value in mapped.items():
+            _check_paths((*path, "map", column), value, report)
+    if not isinstance(into, str):
+        return
+    at = (*path, "into")
+    if into not in tables:
+        report.add("unknown-table", at, f"there is no table {report.show(at, into)}", close_to=tables)
+    elif isinstance(mapped, dict) and _mapping(tables[into], "columns"):
+        _check_columns((*path, "map"), feed, tables[into], report)
+
+
+def _check_columns(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+    mapped, names, columns = feed["map"], table["columns"], columns_of(table)
+    for name, raw in mapped.items():
+        if name not in names:
+            message = f"the table {feed['into']} has no column {report.show((), str(name))}"
+            report.add("unknown-column", (*path, name), message, close_to=names, at_key=True)
+        elif name in columns and (value := _map_value(raw)) is not None:
+            _check_values((*path, name), value, columns[name], report)
+    key = table.get("key")
+    needed = set(names) if feed.get("partial") is not True else {key} if isinstance(key, str) else {*_texts(key)}
+    for name, column in columns.items():
+        if name in needed and name not in mapped and not column.null and column.default is None:
+            message = f"the column {name} may not be null and has no default: map it, or change the column"
+            report.add("unmapped-column", (*path, name), message)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    return (item for item in value if isinstance(item, str)) if isinstance(value, list) else iter(())
+
+
+def _map_value(raw: Any) -> MapValue | None:
+    try:
+        return MapValue.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _check_values(path: Path, value: MapValue, column: Column, report: Report) -> None:
+    """Check what the map itself puts into a column; a moment in the column's own format is left alone."""
+    written: dict[Path, Any] = {
+        (*path, option): getattr(value, option)
+        for option in ("const", "otherwise", "default")
+        if option in value.model_fields_set
+    }
+    written |= {(*path, "values", word): found for word, found in (value.values or {}).items()}
+    for at, found in written.items():
+        if (
+            found is None
+            or (column.format is not None and column.type in _MOMENTS)
+            or (column.list and at[-1] != "const")
+        ):
+            continue
+        reason = misfit(column, found)
+        if reason is not None:
+            report.add("misfit", at, f"{report.show(at, found)} does not fit the column {path[-1]}: it {reason}")
+
+
+def _check_paths(path: Path, raw: Any, report: Report) -> None:
+    found: Mapping[Path, Any] = {path: raw}
+    if isinstance(raw, dict):
+        origin = raw.get("from")
+        at = (*path, "from")
+        found = {(*at, index): text for index, text in enumerate(origin)} if isinstance(origin, list) else {at: origin}
+    for at, text in found.items():
+        if isinstance(text, str):
+            _check_path(at, text, report)
+
+
+def _check_path(at: Path, text: str, report: Report) -> None:
+    try:
+        parse_path(text)
+    except ValueError as error:
+        report.add("wrong-path", at, str(error))
+
+
+def _check_records(path: Path, feed: dict[str, Any], report: Report) -> None:
+    records = feed.get("records")
+    at = (*path, "records")
+    if isinstance(records, str):
+        _check_path(at, records, report)
+        if records.startswith("$"):
+            report.add("wrong-path", at, "records lie in the message; `$` names belong to a map")
+
+
+def _check_where(path: Path, feed: dict[str, Any], report: Report) -> None:
+    where, at = feed.get("where"), (*path, "where")
+    if not isinstance(where, str):
+        return
+    if len(where) > MAX_EXPRESSION:
+        report.add("wrong-expression", at, f"an expression has at most {MAX_EXPRESSION} characters")
+        return
+    try:
+        cel.compile(where)
+    except ValueError as error:
+        reason = _CEL_REASON.search(str(error))
+        said = f"at character {reason[2]}, {reason[3]}" if reason is not None else "it does not parse"
+        said = said.replace("mismatched input '<EOF>'", "it ends unfinished")
+        report.add("wrong-expression", at, f"{report.show(at, where)} is not CEL: {said}")
+
+
+def _check_refetch(path: Path, feed: dict[str, Any], feeds: dict[str, Any], report: Report) -> None:
+    """Check that a gap is refetched by a feed of the same provider that can be asked again."""
+    name = _mapping(_mapping(feed, "sequence"), "on_gap").get("refetch")
+    at = (*path, "sequence", "on_gap", "refetch")
+    if not isinstance(name, str):
+        return
+    if name not in feeds:
+        report.add("unknown-feed", at, f"the provider has no feed {report.show(at, name)}", close_to=feeds)
+    elif _mapping(feeds, name).get("kind") != "rest":
+        report.add("unknown-feed", at, f"{report.show(at, name)} cannot be asked again; name a rest feed")
+
+
+def _check_address(path: Path, feed: dict[str, Any], provider: dict[str, Any], report: Report) -> None:
+    """Check that a feed has an address of its own, or a provider's that it can speak to."""
+    schemes = _SCHEMES.get(str(feed.get("kind")))
+    if schemes is None or "url" in feed or "://" in str(feed.get("path")):
+        return
+    base = provider.get("url")
+    wanted = " or ".join(schemes)
+    if base is None:
+        message = f"no address: set `url` ({wanted}) on the feed or on its provider"
+        report.add("missing-address", (*path, "url"), message)
+    elif "://" in str(base) and not str(base).startswith(schemes):
+        message = f"the provider's `url` is no {wanted} address: set `url` on the feed"
+        report.add("missing-address", (*path, "url"), message)

@@ -1,0 +1,33 @@
+"""Pages by the address that each page gives for the next."""
+
+from typing import Literal
+
+from pydantic import Field
+from yarl import URL
+
+from service.config.paths import parse_path
+from service.pagination import Page, Paginator, Step
+
+
+class NextUrl(Paginator):
+    """Follows ``{kind: next_url, next: links.next}`` until there is no next address."""
+
+    kind: Literal["next_url"] = "next_url"
+    next_path: str = Field(alias="next")
+    """Dotted path to the next address in the body, absolute or relative."""
+
+    def first(self) -> Step:
+        """Ask without anything."""
+        return Step()
+
+    def next(self, step: Step, page: Page) -> Step | None:
+        """Ask for the page's next address, while it has one."""
+        value = page.document
+        for part in parse_path(self.next_path):
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        if not isinstance(value, str) or not value:
+            return None
+        return Step(url=str(page.url.join(URL(value))), number=step.number + 1)

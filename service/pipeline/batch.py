@@ -1,0 +1,166 @@
+"""Batches: what becomes one transaction, and the place where the next one fills while the last is committed."""
+
+import asyncio
+from bisect import bisect_right
+from types import TracebackType
+
+import msgspec
+
+from service.errors import RowRefused
+from service.model import Commit, Counts, Message, Position, Refusal, Row
+from service.store.write import Write
+from service.transform.transform import Transform
+
+MAX_BYTES = 16 << 20
+"""Bytes of messages at which a batch is full whatever its rows."""
+
+
+class Parsed(msgspec.Struct):
+    """What one message became.
+
+    Attributes:
+        received: its records, or 1 for a message that does not decode.
+        rows: in the order of the records.
+        refusals: what goes to quarantine.
+        filtered: records that the feed's configuration leaves out.
+    """
+
+    received: int
+    rows: list[Row]
+    refusals: list[Refusal]
+    filtered: int = 0
+
+
+class Batch:
+    """The rows, refusals and counts of consecutive messages of one feed. A message is never split."""
+
+    def __init__(self, transform: Transform) -> None:
+        self._transform = transform
+        self.rows: list[Row] = []
+        self.refusals: list[Refusal] = []
+        self.counts = Counts()
+        self.first = 0
+        self.last = 0
+        self.source: Position | None = None
+        self.size = 0
+        self.oldest = 0.0
+        self._messages: list[Message] = []
+        self._starts: list[int] = []
+        self._numbers: list[int] | None = None
+
+    def __bool__(self) -> bool:
+        return self.last > 0
+
+    def add(self, sequence: int, message: Message, parsed: Parsed) -> None:
+        """Add the whole of the next message."""
+        if not self._messages:
+            self.first = sequence
+            self.oldest = message.received_at
+        self.last = sequence
+        if message.position is not None:
+            self.source = message.position
+        self.size += len(message.body)
+        self._messages.append(message)
+        self._starts.append(len(self.rows))
+        self.rows += parsed.rows
+        self.refusals += parsed.refusals
+        self.counts.received += parsed.received
+        self.counts.filtered += parsed.filtered
+        self.counts.quarantined += len(parsed.refusals)
+
+    def take_out(self, refused: RowRefused) -> None:
+        """Set aside the row that the database refused."""
+        if (
+            self._numbers is None
+        ):  # built only for a batch that needs it: rows shift, their first numbers tell whose they are
+            self._numbers = list(range(len(self.rows)))
+        number = self._numbers.pop(refused.row)
+        del self.rows[refused.row]
+        origin = bisect_right(self._starts, number) - 1
+        message = self._messages[origin]
+        row = number - self._starts[origin]
+        self.refusals.append(self._transform.refuse(message, row, refused.reason, refused.detail))
+        self.counts.quarantined += 1
+
+    def write(self, feed: str, lane: str, before: Commit | None) -> Write:
+        """Give what the store writes."""
+        return Write(
+            feed=feed,
+            rows={self._transform.table: self.rows},
+            refusals=self.refusals,
+            before=before,
+            lane=lane,
+            first=self.first,
+            last=self.last,
+            source=self.source,
+            counts=self.counts,
+        )
+
+
+class Batches:
+    """Hands batches from the transform to the loader, one filling while one is committed.
+
+    That is the whole of batching: under load the filling batch grows while the other is committed; without load rows
+    are taken as soon as they are there. Leaving the block says that no more will come.
+    """
+
+    def __init__(self, transform: Transform, max_rows: int) -> None:
+        self._transform = transform
+        self._max_rows = max_rows
+        self._filling = Batch(transform)
+        self._ready = asyncio.Event()
+        self._full = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._closed = False
+        self.abandoned = False
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest message that waits here was received, in seconds since the epoch."""
+        return self._filling.oldest or None
+
+    async def add(self, sequence: int, message: Message, parsed: Parsed) -> None:
+        """Add the whole of the next message to the filling batch; then wait while that is full."""
+        self._filling.add(sequence, message, parsed)
+        self._ready.set()
+        while self._is_full() and not self.abandoned:
+            self._full.set()
+            self._taken.clear()
+            await self._taken.wait()
+
+    async def take(self, linger: float) -> Batch | None:
+        """Take the batch: wait for a first message, then ``linger`` seconds for it to fill.
+
+        Returns None when closed and empty.
+        """
+        await self._ready.wait()
+        if not (self._closed or self._is_full()):
+            self._full.clear()
+            try:
+                async with asyncio.timeout(linger):
+                    await self._full.wait()
+            except TimeoutError:
+                pass
+        batch, self._filling = self._filling, Batch(self._transform)
+        if not self._closed:
+            self._ready.clear()
+        self._taken.set()
+        return batch or None
+
+    def abandon(self) -> None:
+        """Let go whoever waits: nothing will be taken any more."""
+        self.abandoned = True
+        self._taken.set()
+
+    def _is_full(self) -> bool:
+        return len(self._filling.rows) >= self._max_rows or self._filling.size >= MAX_BYTES
+
+    async def __aenter__(self) -> "Batches":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed = True
+        self._ready.set()
+        self._full.set()

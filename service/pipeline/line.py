@@ -1,0 +1,145 @@
+"""The line: everything that one feed runs through, nested so that leaving a block drains what lies behind it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from service.config.settings import Config
+from service.errors import StoreLost
+from service.model import Buffer, Lane
+from service.pipeline.batch import Batches
+from service.pipeline.events import first_of
+from service.pipeline.feed import Feed
+from service.pipeline.inlet import Inlet
+from service.pipeline.ledger import Ledger
+from service.pipeline.loader import Loader
+from service.pipeline.worker import Worker
+from service.provider import Provider
+from service.sources import Source
+from service.store.store import Store
+from service.transform.transform import Transform
+
+INLET_BYTES = 8 << 20
+"""Bytes that may wait between a source and its lane."""
+
+
+class Line:
+    """One feed from its source to the store.
+
+    Attributes:
+        name: ``provider.feed``.
+        kind: of its source.
+        started: set once the feed receives.
+    """
+
+    def __init__(self, name: str, source: Source, provider: Provider, config: Config, store: Store) -> None:
+        self.name = name
+        self.kind = str(source.model_dump()["kind"])
+        self.started = asyncio.Event()
+        self.ledger = Ledger()
+        self._source = source
+        self._provider = provider
+        self._config = config
+        self._store = store
+        self._transform = Transform(name, source, source.into, config.tables[source.into])
+        self.lane: Lane | None = None
+        self.inlet: Inlet | None = None
+        self.feed: Feed | None = None
+        self.loader: Loader | None = None
+
+    async def run(self, buffer: Buffer, prepared: asyncio.Event, stop: asyncio.Event) -> None:
+        """Receive, transform and load until ``stop`` is set and what was received is loaded, or safe in the buffer.
+
+        Args:
+            buffer: where the feed's lane lies.
+            prepared: set once the tables exist.
+            stop: set to stop receiving.
+        """
+        lane = self.lane = await buffer.lane(self.name)
+        inlet = self.inlet = Inlet(lane, INLET_BYTES)
+        feed = self.feed = Feed(self.name, self._source, self._provider, inlet)
+        batches = Batches(self._transform, self._config.batch.max_rows)
+        max_wait = self._config.batch.max_wait
+        loader = self.loader = Loader(self.name, self._store, lane, batches, self.ledger, max_wait)
+        worker = Worker(lane, self._transform, batches, self.ledger)
+        standing = asyncio.Event()
+        async with asyncio.TaskGroup() as loading:
+            loading.create_task(
+                self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load"
+            )
+            async with _closing(lane, loader if buffer.durable else None), asyncio.TaskGroup() as appending:
+                appending.create_task(inlet.run(), name=f"{self.name} inlet")
+                async with inlet:
+                    await self._receive(feed, lane, standing, stop)
+
+    async def _load(
+        self,
+        loader: Loader,
+        worker: Worker,
+        batches: Batches,
+        prepared: asyncio.Event,
+        standing: asyncio.Event,
+    ) -> None:
+        """Find out where the feed stands, then transform and commit until the lane ends."""
+        try:
+            await loader.ready(prepared)
+            commit = await loader.position()
+        except StoreLost:
+            standing.set()
+            return
+        lane = self.lane
+        after = commit.sequence if commit is not None and lane is not None and commit.lane == lane.id else 0
+        if self.feed is not None and self.feed.position is None and commit is not None:
+            self.feed.position = commit.source
+        standing.set()
+        async with asyncio.TaskGroup() as committing:
+            committing.create_task(loader.run(), name=f"{self.name} loader")
+            async with batches:
+                await worker.run(after)
+
+    async def _receive(self, feed: Feed, lane: Lane, standing: asyncio.Event, stop: asyncio.Event) -> None:
+        """Run the feed from where its lane, or else the database, says that it stands."""
+        feed.position = lane.last_position
+        if lane.last_sequence == 0 or feed.position is None:
+            # Nothing here tells where to resume; the database does. A lane with a history can go on without it.
+            await first_of(standing, stop)
+        self.started.set()
+        await feed.run(stop)
+
+    def lag(self) -> float:
+        """Seconds since the oldest message was received that is not committed; 0 when all are."""
+        oldest = self.loader.oldest if self.loader is not None else None
+        return max(0.0, time.time() - oldest) if oldest else 0.0
+
+    def status(self) -> dict[str, Any]:
+        """Say how the feed does, in the words of ``/status``."""
+        feed, inlet, loader = self.feed, self.inlet, self.loader
+        if feed is None or inlet is None or loader is None or self.lane is None:
+            return {"kind": self.kind, "state": "starting"}
+        return {
+            "kind": self.kind,
+            "state": feed.state,
+            "table": self._transform.table,
+            "last_message_at": feed.last_message_at,
+            "messages": inlet.messages,
+            "rate": round(inlet.rate(), 2),
+            "lag_s": round(self.lag(), 3),
+            "last_error": loader.trouble or feed.last_error,
+            "next_poll_at": feed.next_poll_at,
+            "reconnects": feed.reconnects,
+            "gaps": 0,
+            "paused_s": round(inlet.paused_seconds, 3),
+            "buffered_bytes": self.lane.stat().bytes,
+            "ledger": self.ledger.account(),
+        }
+
+
+@contextlib.asynccontextmanager
+async def _closing(lane: Lane, loader: Loader | None) -> AsyncIterator[None]:
+    """Close the lane at the end; what a durable one holds need not wait for a database that is away."""
+    yield
+    lane.close()
+    if loader is not None:
+        loader.give_up()

@@ -1,0 +1,91 @@
+"""Connections: an SQLAlchemy engine over asyncpg for any URL that libpq takes, safe behind pgbouncer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from service.errors import StartError
+
+CONNECT_SECONDS = 10.0
+POOL_SECONDS = 60.0
+"""The longest to wait for a connection of the pool, when there are more feeds than connections."""
+
+_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+_OF_LIBPQ = {
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+    "channel_binding",
+    "gssencmode",
+    "gssdelegation",
+    "client_encoding",
+    "fallback_application_name",
+    "sslcompression",
+    "load_balance_hosts",
+}
+"""Options of libpq that asyncpg would hand to the server as settings, which it does not know."""
+
+
+def open_engine(url: str, pool: int) -> AsyncEngine:
+    """Prepare a pool of at most ``pool`` connections; none is opened yet.
+
+    Raises:
+        StartError: the URL is not one of PostgreSQL's.
+    """
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        connect_args={
+            **_connect_args(url),
+            # Behind pgbouncer the next transaction may run on another server: only unnamed statements are safe.
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": str,
+        },
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Run one transaction; a connection that broke on the way does not return to the pool."""
+    async with engine.connect() as connection:
+        try:
+            async with connection.begin():
+                yield connection
+        except BaseException:
+            if not connection.invalidated:
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                if driver is None or driver.is_closed():
+                    await connection.invalidate()
+            raise
+
+
+def _connect_args(url: str) -> dict[str, Any]:
+    """Split a URL into what asyncpg reads from it and what it needs beside it."""
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        raise StartError("database.url must begin with postgresql:// or be `embedded`")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    timeout = float(options.get("connect_timeout") or 0) or CONNECT_SECONDS
+    options = {name: value for name, value in options.items() if name not in _OF_LIBPQ}
+    options.setdefault("application_name", "headrace")
+    dsn = parts._replace(scheme="postgresql", query=urlencode(options, quote_via=quote)).geturl()
+    return {"dsn": dsn, "timeout": timeout}
+
+
+def _refuse_closed(adapted: Any, _record: Any, _proxy: Any) -> None:
+    """Have all older connections replaced once one is found closed, as after a restart of the server."""
+    if adapted.driver_connection.is_closed():
+        raise InvalidatePoolError

@@ -1,0 +1,77 @@
+"""Positions: where each feed stands and its ledger, moved in the transaction that writes the rows."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.errors import PositionTaken, StoreLost
+from service.model import Commit, Counts
+from service.store.schema import COUNTS, positions
+from service.store.write import Write
+
+_OF_FEED = sa.select(positions).where(positions.c.feed == sa.bindparam("feed"))
+_LOCKED = _OF_FEED.with_for_update()
+_MOVE = sa.update(positions).where(positions.c.feed == sa.bindparam("of_feed")).values(updated_at=sa.func.now())
+_BEGIN = pg.insert(positions).on_conflict_do_nothing()
+
+
+async def read(connection: AsyncConnection, feed: str) -> Commit | None:
+    """Read where a feed stands; None when it never committed anything."""
+    return _commit((await connection.execute(_OF_FEED, {"feed": feed})).one_or_none())
+
+
+async def settled(connection: AsyncConnection, write: Write) -> Commit | None:
+    """Lock the position of a batch's feed; return it if this very batch is already committed.
+
+    That is so when the answer to an earlier COMMIT was lost. None: the batch is to be written now.
+
+    Raises:
+        PositionTaken: the feed stands neither before nor after this batch.
+    """
+    stored = _commit((await connection.execute(_LOCKED, {"feed": write.feed})).one_or_none())
+    if _place(stored) == _place(write.before):
+        return None
+    if stored is not None and _place(stored) == (write.lane, write.last):
+        return stored
+    raise PositionTaken(
+        f"{write.feed}: the database has it at {_shown(stored)}, this daemon left it at {_shown(write.before)}; "
+        "does another daemon run this feed?"
+    )
+
+
+async def move(connection: AsyncConnection, write: Write, counts: Counts) -> Commit:
+    """Move a locked position to the end of a batch and add the batch's counts to the feed's.
+
+    Raises:
+        StoreLost: another transaction began the position meanwhile; the next try will see it.
+    """
+    total = Counts()
+    source = write.source
+    if write.before is not None:
+        total.add(write.before.counts)
+        source = source if source is not None else write.before.source
+    total.add(counts)
+    values: dict[str, Any] = {"lane": write.lane, "sequence": write.last, "source": source}
+    values |= {name: getattr(total, name) for name in COUNTS}
+    if write.before is not None:
+        await connection.execute(_MOVE, {"of_feed": write.feed, **values})
+    elif not (await connection.execute(_BEGIN, {"feed": write.feed, **values})).rowcount:
+        raise StoreLost(f"{write.feed}: its position has just been written by another transaction")
+    return Commit(write.lane, write.last, source, total)
+
+
+def _commit(row: "sa.Row[Any] | None") -> Commit | None:
+    if row is None:
+        return None
+    counts = Counts(**{name: getattr(row, name) for name in COUNTS})
+    return Commit(row.lane, row.sequence, row.source, counts)
+
+
+def _place(commit: Commit | None) -> tuple[str, int] | None:
+    return None if commit is None else (commit.lane, commit.sequence)
+
+
+def _shown(commit: Commit | None) -> str:
+    return "no position" if commit is None else f"message {commit.sequence} of lane {commit.lane}"

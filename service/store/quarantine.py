@@ -1,0 +1,42 @@
+"""The quarantine: what could not be loaded, written in the transaction of its batch."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.model import Refusal
+from service.store.schema import quarantine
+
+MESSAGE_LIMIT = 64 << 10
+"""Bytes of a message above which it is kept only for a refusal that has no record of its own: a thousand refused
+records of one 10 MB page must not become 10 GB."""
+
+_INSERT = sa.insert(quarantine)
+
+
+async def put(connection: AsyncConnection, refusals: Sequence[Refusal]) -> None:
+    """Add refusals, in order."""
+    if refusals:
+        await connection.execute(_INSERT, [_values(refusal) for refusal in refusals])
+
+
+def _values(refusal: Refusal) -> dict[str, Any]:
+    whole = refusal.record is None or len(refusal.message) <= MESSAGE_LIMIT
+    return {
+        "provider": refusal.feed.partition(".")[0],
+        "feed": refusal.feed,
+        "table_name": refusal.table,
+        "reason": _storable(refusal.reason),
+        "detail": _storable(refusal.detail),
+        "record": refusal.record,
+        "message": refusal.message if whole else None,
+        "received_at": datetime.fromtimestamp(refusal.received_at, UTC),
+    }
+
+
+def _storable(text: str) -> str:
+    """Escape what text in Postgres cannot hold: NUL and lone surrogates, which a refused value may well contain."""
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()

@@ -1,0 +1,72 @@
+"""The service's own tables, in the schema ``headrace``."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+)
+
+from service.model import Counts
+
+SCHEMA = "headrace"
+COUNTS = Counts.__struct_fields__
+"""The terms of the ledger, each a column of ``positions`` and ``batches``."""
+
+
+def _counts() -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False, server_default="0") for name in COUNTS]
+
+
+metadata = MetaData(schema=SCHEMA)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("lane", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    # json, not jsonb: a provider's cursor may hold \u0000, which jsonb refuses.
+    Column("source", JSON(none_as_null=True)),
+    *_counts(),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("feed", Text, nullable=False),
+    Column("table_name", Text),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("record", LargeBinary),
+    Column("message", LargeBinary),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("resolved_at", DateTime(timezone=True)),
+    Index("quarantine_feed_id", "feed", "id"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("feed", Text, nullable=False),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    *_counts(),
+    Column("seconds", Double, nullable=False),
+    Column("committed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("batches_committed_at", "committed_at"),
+)

@@ -1,0 +1,99 @@
+"""What an error of the database means: gone for now, one row's fault, or the table's."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from service.errors import StoreLost, TableRefused
+
+_LOST = ("08", "25006", "25P03", "40", "53", "55P03", "55006", "57", "58")
+"""Connection, read-only, idle too long, conflict, out of room, locked, in use, shut down or cancelled, disk.
+See PostgreSQL, appendix A."""
+_ROW = ("22", "23", "38", "39", "44", "54", "P0")
+"""Data, constraint, the user's functions and triggers, view check, limits such as an index row's size."""
+_TABLE = ("0A", "21", "28", "3D", "3F", "42", "55000")
+"""Not supported, keys that only Postgres holds equal, not authorised, no such database, schema, table or column."""
+
+_DETAIL_LIMIT = 500
+_COPY_LINE = re.compile(r"^COPY .*, line (\d+)(?:, column (.+?))?(?::.*)?$", re.MULTILINE)
+
+
+class RowFault(Exception):  # noqa: N818  it never leaves the store: RowRefused names the row
+    """The database refused something in the rows of a statement.
+
+    Attributes:
+        row: index of the row among those of the statement, where the error tells, else None.
+        reason: short and stable, to group by.
+        detail: what the database said, in a sentence.
+    """
+
+    def __init__(self, reason: str, detail: str, row: int | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.row = row
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn what the driver raises into StoreLost, TableRefused or RowFault; let anything else, a bug, pass."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise StoreLost("all connections of the pool are busy; `database.pool` sets how many there are") from error
+    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        meaning = _meaning(_cause(error))
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+def unencodable(error: Exception, row: int) -> RowFault:
+    """Name the row of which the driver could not encode a value."""
+    return RowFault(_condition(error), f"a value does not fit its column: {error}", row)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Give the driver's own error, which SQLAlchemy wraps twice."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    return error
+
+
+def _meaning(error: BaseException) -> Exception | None:
+    if isinstance(error, asyncpg.PostgresError):
+        return _of_server(error, error.sqlstate or "")
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return TableRefused(f"the database's URL cannot be used: {error}")
+    if isinstance(error, TimeoutError):
+        return StoreLost("the database does not answer in time")
+    if isinstance(error, (asyncpg.InterfaceError, OSError)):
+        return StoreLost(f"no connection to the database: {error}")
+    return None
+
+
+def _of_server(error: asyncpg.PostgresError, state: str) -> Exception | None:
+    text = f"{error.args[0] if error.args else error} (SQLSTATE {state})"
+    if state.startswith(_LOST):
+        return StoreLost(text)
+    if state.startswith(_TABLE):
+        return TableRefused(text)
+    return _row_fault(error) if state.startswith(_ROW) else None
+
+
+def _row_fault(error: asyncpg.PostgresError) -> RowFault:
+    line = _COPY_LINE.search(error.context or "")
+    place = error.column_name or error.constraint_name or (line and line[2])
+    reason = f"{place}: {_condition(error)}" if place else _condition(error)
+    said = ". ".join(part for part in (error.args[0], error.detail) if part)
+    return RowFault(reason, said[:_DETAIL_LIMIT], int(line[1]) - 1 if line else None)
+
+
+def _condition(error: BaseException) -> str:
+    """Give the name of a condition as PostgreSQL's appendix A writes it: ``not_null_violation``."""
+    name = type(error).__name__.removesuffix("Error")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,191 @@
+"""The store: commits batches exactly once, and says what became of every row."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.config.settings import Database
+from service.config.tables import Table
+from service.errors import RowRefused, TableRefused
+from service.model import Commit, Counts
+from service.store import batches, migrate, positions, quarantine
+from service.store.engine import open_engine, transaction
+from service.store.fold import Fold, Folded
+from service.store.isolate import refused_rows
+from service.store.schema import COUNTS
+from service.store.sqlstate import RowFault, faults
+from service.store.tables import build
+from service.store.upsert import Upsert, driver_of
+from service.store.write import Write
+
+COMMIT_SECONDS = 120.0
+"""The longest that one attempt may take: a network that swallows packets is not noticed otherwise."""
+PING_SECONDS = 5.0
+PRUNE_SECONDS = 3600.0
+"""How often old batches are dropped, by the commit that comes next."""
+
+_TERMS = """\
+SET LOCAL lock_timeout = '10s';
+SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
+"""What holds for a transaction of ours: an ALTER TABLE elsewhere does not stop us for ever, and what is committed is on
+disk, because the buffer forgets it next."""
+
+
+class Store:
+    """The tables of a configuration and the service's own, in one database. An async context manager.
+
+    Args:
+        settings: the pool, the schema and how to migrate.
+        tables: the configured tables, by name.
+        url: where the database is; ``settings.url`` may be ``embedded``, so the caller resolves it.
+
+    Raises:
+        StartError: the URL is not one of PostgreSQL's.
+    """
+
+    def __init__(self, settings: Database, tables: Mapping[str, Table], url: str) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._built = build(tables, settings.schema_)
+        self._engine = open_engine(url, settings.pool)
+        self._folds = {name: Fold(table) for name, table in tables.items()}
+        self._upserts = self._upserts_with(partitioned=frozenset())
+        self._pruned_at = time.monotonic()
+
+    async def __aenter__(self) -> "Store":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._engine.dispose()
+
+    async def prepare(self) -> None:
+        """Create or verify the tables, as ``database.migrate`` says.
+
+        Raises:
+            StoreLost: the database is away; try again later.
+            TableRefused: a table is not as configured; every difference is named, and nothing was changed.
+        """
+        mode = self._settings.migrate
+        try:
+            with faults():
+                async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+                    await connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
+                    partitioned = await connection.run_sync(migrate.prepare, self._built, self._tables, mode)
+        except RowFault as fault:
+            raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
+        self._upserts = self._upserts_with(partitioned)
+
+    async def position(self, feed: str) -> Commit | None:
+        """Read where a feed stands; None when it never committed anything.
+
+        Raises:
+            StoreLost: the database is away.
+            TableRefused: the service's tables are missing or may not be read.
+        """
+        with faults():
+            async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+                return await positions.read(connection, feed)
+
+    async def ping(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            StoreLost: it gives none within 5 seconds.
+            TableRefused: it does not let us in.
+        """
+        with faults():
+            async with asyncio.timeout(PING_SECONDS), transaction(self._engine) as connection:
+                await connection.execute(sa.text("SELECT 1"))
+
+    async def commit(self, write: Write) -> tuple[Commit, Counts, dict[str, Counts]]:
+        """Write a batch in one transaction: rows, quarantine, position. Safe to repeat after any error.
+
+        Returns:
+            The new position, with the feed's ledger; what became of this batch; and of the rows of each table.
+
+        Raises:
+            StoreLost: the database is away, or the answer to COMMIT was lost; repeat the same write.
+            RowRefused: rows must be taken out first; nothing was written.
+            TableRefused: a table is missing, changed or forbidden; nothing was written.
+            PositionTaken: the feed's position is not ``write.before``.
+        """
+        folded = {name: self._folds[name](write.rows[name]) for name in sorted(write.rows) if write.rows[name]}
+        try:
+            with faults():
+                async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+                    return await self._write(connection, write, folded)
+        except RowFault as fault:
+            refused = await self._isolate(folded, fault)
+        raise refused
+
+    async def _write(
+        self, connection: AsyncConnection, write: Write, folded: Mapping[str, Folded]
+    ) -> tuple[Commit, Counts, dict[str, Counts]]:
+        started = time.monotonic()
+        done = await positions.settled(connection, write)
+        if done is not None:
+            return _repeated(write, done)
+        await self._begin(connection, folded)
+        counts = Counts()
+        counts.add(write.counts)
+        tables = {}
+        for name, rows in folded.items():
+            tables[name] = await self._upserts[name].write(connection, rows.rows)
+            tables[name].duplicate += rows.duplicate
+            tables[name].stale += rows.stale
+            counts.add(tables[name])
+        await quarantine.put(connection, write.refusals)
+        commit = await positions.move(connection, write, counts)
+        await batches.note(connection, write, counts, time.monotonic() - started)
+        if started - self._pruned_at > PRUNE_SECONDS:
+            self._pruned_at = started
+            await batches.prune(connection)
+        return commit, counts, tables
+
+    async def _begin(self, connection: AsyncConnection, names: Mapping[str, Folded]) -> None:
+        """Set the terms of the transaction, which has begun, and make its temporary tables: one round trip."""
+        script = ";\n".join([_TERMS, *(self._upserts[name].stage_sql for name in names)])
+        await (await driver_of(connection)).execute(script)
+
+    async def _isolate(self, folded: Mapping[str, Folded], fault: RowFault) -> RowRefused:
+        """Find the rows that a batch failed for, last row first, so that each can be taken out by its index."""
+        found: list[RowRefused] = []
+        with faults():
+            async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+                await connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
+                await self._begin(connection, folded)
+                for name, rows in folded.items():
+                    refused = await refused_rows(connection, self._upserts[name], rows.rows)
+                    found += [
+                        RowRefused(name, rows.origin(index), each.reason, each.detail)
+                        for index, each in refused.items()
+                    ]
+                await connection.rollback()
+        if not found:
+            raise TableRefused(f"{fault.detail} ({fault.reason}), though no single row is the cause") from fault
+        first, *also = sorted(found, key=lambda refused: (refused.table, refused.row), reverse=True)
+        first.also = tuple(also)
+        return first
+
+    def _upserts_with(self, partitioned: frozenset[str]) -> dict[str, Upsert]:
+        return {
+            name: Upsert(self._built[name], table, number, partitioned=name in partitioned)
+            for number, (name, table) in enumerate(self._tables.items())
+        }
+
+
+def _repeated(write: Write, done: Commit) -> tuple[Commit, Counts, dict[str, Counts]]:
+    """Account for a batch that is already committed: what its commit added to the ledger."""
+    counts = _minus(done.counts, write.before.counts if write.before else Counts())
+    tables = list(write.rows)
+    return done, counts, {tables[0]: _minus(counts, write.counts)} if len(tables) == 1 else {}
+
+
+def _minus(counts: Counts, other: Counts) -> Counts:
+    return Counts(*(getattr(counts, term) - getattr(other, term) for term in COUNTS))

@@ -1,0 +1,101 @@
+"""The configured tables as SQLAlchemy's, and which types of Postgres hold which of ours."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.types import TypeEngine
+
+from service.config.tables import Column, ColumnType, Table
+
+_TYPES: dict[ColumnType, TypeEngine[Any]] = {
+    "text": sa.Text(),
+    "integer": sa.BigInteger(),
+    "float": sa.Double(),
+    "decimal": sa.Numeric(),
+    "boolean": sa.Boolean(),
+    "timestamp": sa.DateTime(timezone=True),
+    "date": sa.Date(),
+    "time": sa.Time(),
+    "uuid": sa.Uuid(),
+    "json": pg.JSONB(),
+    "bytes": sa.LargeBinary(),
+}
+
+_HOLDERS: dict[ColumnType, tuple[type[TypeEngine[Any]], ...]] = {
+    "text": (sa.TEXT, sa.VARCHAR, sa.CHAR, pg.ENUM),
+    "integer": (sa.BIGINT, sa.INTEGER, sa.SMALLINT),
+    "float": (sa.DOUBLE_PRECISION,),
+    "decimal": (sa.NUMERIC,),
+    "boolean": (sa.BOOLEAN,),
+    "timestamp": (sa.TIMESTAMP,),
+    "date": (sa.DATE,),
+    "time": (sa.TIME,),
+    "uuid": (sa.UUID,),
+    "json": (pg.JSONB, pg.JSON),
+    "bytes": (pg.BYTEA,),
+}
+"""What a column of a user's own table may be. Narrower ones (varchar(20), smallint) refuse a value, never change it."""
+
+
+def build(tables: Mapping[str, Table], schema: str) -> dict[str, sa.Table]:
+    """Build the tables of a configuration, by name."""
+    metadata = sa.MetaData(schema=schema, naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s"})
+    return {name: _table(name, table, metadata) for name, table in tables.items()}
+
+
+def type_of(column: Column) -> TypeEngine[Any]:
+    """Give the type that a column is created with."""
+    item = _TYPES[column.type]
+    return pg.ARRAY(item) if column.list else item
+
+
+def holds(found: TypeEngine[Any], column: Column) -> bool:
+    """Say whether a column of the database, of the type ``found``, can hold the values of a configured one."""
+    if isinstance(found, pg.DOMAIN):
+        return holds(found.data_type, column)
+    if column.list:
+        return isinstance(found, pg.ARRAY) and holds(found.item_type, column.model_copy(update={"list": False}))
+    if isinstance(found, pg.CITEXT):  # its idea of equal keys is not ours
+        return False
+    if column.type in {"timestamp", "time"}:
+        zoned = getattr(found, "timezone", False)
+        return isinstance(found, _HOLDERS[column.type]) and zoned == (column.type == "timestamp")
+    return isinstance(found, _HOLDERS[column.type])
+
+
+def _table(name: str, table: Table, metadata: sa.MetaData) -> sa.Table:
+    columns = [
+        sa.Column(
+            column,
+            type_of(settings),
+            nullable=settings.null,
+            server_default=_default(settings),
+            autoincrement=False,
+        )
+        for column, settings in table.columns.items()
+    ]
+    built = sa.Table(name, metadata, *columns, sa.PrimaryKeyConstraint(*table.key))
+    for index in table.indexes:
+        sa.Index(None, *(built.c[column] for column in index))
+    return built
+
+
+def _default(column: Column) -> str | None:
+    """Write the default as text, which Postgres reads as the column's type."""
+    value = column.default
+    if value is None:
+        return None
+    if column.list:
+        return "{" + ",".join(json.dumps(_text(item, column), ensure_ascii=False) for item in value) + "}"
+    return _text(value, column)
+
+
+def _text(value: Any, column: Column) -> str:
+    if column.type == "json":
+        return json.dumps(value, ensure_ascii=False)
+    if column.type == "bytes":
+        return f"\\x{str(value).encode().hex()}"
+    return str(value)

@@ -1,0 +1,101 @@
+"""Where a column's value comes from: the lines that walk its paths in the record ``r`` or the message ``m``."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from service.config.paths import Path, parse_path
+from service.model import Message
+from service.transform.code import Code, indented
+from service.transform.violations import Violation, kind_of
+
+ABSENT = object()
+
+
+def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool) -> None:
+    """Add the lines that leave in ``v`` what the first present path leads to, None where all are absent or null.
+
+    Args:
+        code: receives the lines.
+        paths: as in MapValue.
+        feed: ``provider.feed``, for the envelope.
+        lists: whether a record may be a list; else the first step needs no test.
+    """
+    for number, path in enumerate(paths):
+        lines = _walk(code, parse_path(path), is_envelope=path.startswith("$"), feed=feed, lists=lists)
+        code.add(*(lines if number == 0 else ["if v is None:", *indented(lines)]))
+
+
+def _walk(code: Code, path: Path, *, is_envelope: bool, feed: str, lists: bool) -> list[str]:
+    if is_envelope:
+        origin, checked, path = _envelope(code, str(path[0]), feed), False, path[1:]
+    else:
+        origin, checked = "r", not lists
+    lines = [f"v = {origin}"]
+    for step in path:
+        constant = code.constant(step)
+        if isinstance(step, int):
+            lines.append(f"v = v[{constant}] if type(v) is list and len(v) > {constant} else None")
+        elif checked:
+            lines = [f"v = {origin}.get({constant})"]
+        else:
+            lines.append(f"v = v.get({constant}) if type(v) is dict else None")
+        checked = False
+    return lines
+
+
+def _envelope(code: Code, name: str, feed: str) -> str:
+    """Give the expression of a part of the envelope."""
+    match name:
+        case "$record":
+            return "r"
+        case "$position":
+            return "m.position"
+        case "$received_at":
+            return f"{code.constant(_received_at)}(m)"
+        case "$params":
+            return f"{code.constant(_params)}(m)"
+        case _:
+            return code.constant(feed if name == "$feed" else feed.partition(".")[0])
+
+
+def _received_at(message: Message) -> datetime:
+    return datetime.fromtimestamp(message.received_at, UTC)
+
+
+def _params(message: Message) -> Any:
+    return (message.meta or {}).get("params")
+
+
+def word(value: Any) -> str:
+    """Give a value as the keys of ``values`` are written: ``true``, ``12``, trimmed text.
+
+    Raises:
+        Violation: it is an object or a list.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        raise Violation(value, "values", f"is {kind_of(value)}, which `values` cannot list", "map a field inside it")
+    return str(value).strip()
+
+
+def find(record: Any, path: str) -> tuple[Any, Any, Any]:
+    """Follow a path into a record, for messages.
+
+    Returns:
+        What it leads to, or ABSENT; then the object or list that lacks a step, and that step.
+    """
+    value = record
+    for step in () if path.startswith("$") else parse_path(path):
+        holds = isinstance(value, dict) if isinstance(step, str) else isinstance(value, list)
+        try:
+            value = value[step] if holds else ABSENT
+        except (KeyError, IndexError):
+            return ABSENT, value, step
+        if value is ABSENT:
+            return ABSENT, None, step
+    return value, None, None
+
+
+__all__ = ["ABSENT", "Decimal", "emit_fetch", "find", "word"]

@@ -1,0 +1,96 @@
+"""The metrics: read from the overview when Prometheus asks, so that nothing is counted twice."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.pipeline.overview import Overview
+from service.pipeline.timings import Histogram
+
+OUTCOMES = ("loaded", "unchanged", "stale", "duplicate", "filtered", "quarantined")
+ROWS = ("inserted", "updated", "deleted", "unchanged", "stale", "duplicate")
+
+
+class Metrics(Collector):
+    """Turns the overview into metric families. Counters begin at zero with the process, as Prometheus expects."""
+
+    def __init__(self, overview: Overview) -> None:
+        self._overview = overview
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every family."""
+        yield from self._counters()
+        yield from self._gauges()
+        yield from self._histograms()
+
+    def _counters(self) -> Iterator[Metric]:
+        messages = CounterMetricFamily(
+            "headrace_received_messages", "Messages safe in the buffer.", labels=["feed"]
+        )
+        size = CounterMetricFamily("headrace_received_bytes", "Bytes of those messages.", labels=["feed"])
+        records = CounterMetricFamily(
+            "headrace_records", "Records by what became of them.", labels=["feed", "outcome"]
+        )
+        reconnects = CounterMetricFamily(
+            "headrace_feed_reconnects", "Starts after the first.", labels=["feed"]
+        )
+        gaps = CounterMetricFamily("headrace_feed_gaps", "Holes found in a feed.", labels=["feed"])
+        paused = CounterMetricFamily(
+            "headrace_source_paused_seconds", "Time spent waiting for room.", labels=["feed"]
+        )
+        for line in self._overview.lines:
+            for outcome in OUTCOMES:
+                records.add_metric([line.name, outcome], getattr(line.ledger.session, outcome))
+            gaps.add_metric([line.name], 0)
+            if line.inlet is not None and line.feed is not None:
+                messages.add_metric([line.name], line.inlet.messages)
+                size.add_metric([line.name], line.inlet.bytes_received)
+                reconnects.add_metric([line.name], line.feed.reconnects)
+                paused.add_metric([line.name], line.inlet.paused_seconds)
+        rows = CounterMetricFamily(
+            "headrace_rows", "Rows by what became of them.", labels=["table", "outcome"]
+        )
+        for table, counts in self._overview.tables().items():
+            for outcome in ROWS:
+                rows.add_metric([table, outcome], getattr(counts, outcome))
+        yield from (messages, size, records, reconnects, gaps, paused, rows)
+
+    def _gauges(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("headrace_feed_up", "1 while the provider answers.", labels=["feed"])
+        lag = GaugeMetricFamily(
+            "headrace_feed_lag_seconds", "Age of the oldest uncommitted message.", labels=["feed"]
+        )
+        held = GaugeMetricFamily("headrace_queue_bytes", "Bytes waiting.", labels=["queue", "feed"])
+        room = GaugeMetricFamily(
+            "headrace_queue_capacity_bytes", "The most that may wait.", labels=["queue", "feed"]
+        )
+        for line in self._overview.lines:
+            up.add_metric([line.name], float(line.feed is not None and line.feed.up))
+            lag.add_metric([line.name], line.lag())
+            if line.inlet is not None and line.lane is not None:
+                stat = line.lane.stat()
+                held.add_metric(["inlet", line.name], line.inlet.held)
+                room.add_metric(["inlet", line.name], line.inlet.capacity)
+                held.add_metric(["buffer", line.name], stat.bytes)
+                room.add_metric(["buffer", line.name], stat.max_bytes)
+        yield from (up, lag, held, room)
+
+    def _histograms(self) -> Iterator[Metric]:
+        rows = HistogramMetricFamily("headrace_batch_rows", "Rows of a batch.", labels=["feed"])
+        seconds = HistogramMetricFamily(
+            "headrace_batch_seconds", "Seconds of a batch's transaction.", labels=["feed"]
+        )
+        age = HistogramMetricFamily(
+            "headrace_end_to_end_seconds", "Receipt to commit of a batch's oldest message.", labels=["feed"]
+        )
+        for line in self._overview.lines:
+            if line.loader is not None:
+                _add(rows, line.name, line.loader.timings.rows)
+                _add(seconds, line.name, line.loader.timings.seconds)
+                _add(age, line.name, line.loader.timings.end_to_end)
+        yield from (rows, seconds, age)
+
+
+def _add(family: HistogramMetricFamily, feed: str, histogram: Histogram) -> None:
+    family.add_metric([feed], histogram.buckets(), histogram.sum)

@@ -1,0 +1,47 @@
+"""Fixtures that the whole suite shares: real PostgreSQL clusters and fresh databases."""
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import Cluster
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that is set up once and never started: the others are copies of it."""
+    template = Cluster(tmp_path_factory.mktemp("template") / "data")
+    template.make()
+    yield template
+    template.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres(_template: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The running cluster that all tests of this process share; leave it running."""
+    shared = _template.clone(tmp_path_factory.mktemp("postgres") / "data")
+    shared.start()
+    yield shared
+    shared.remove()
+
+
+@pytest.fixture
+async def database(postgres: Cluster) -> AsyncIterator[str]:
+    """The URL of a fresh, empty database."""
+    name = f"test_{next(_numbers)}"
+    await postgres.execute(f"CREATE DATABASE {name}")
+    yield postgres.url(name)
+    await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def cluster(_template: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """A running cluster of the test's own, to stop and start at will."""
+    private = _template.clone(tmp_path / "postgres")
+    private.start()
+    yield private
+    private.remove()
