@@ -11,6 +11,7 @@ import typer
 from service.cli.logs import set_up_logging
 from service.cli.options import read
 from service.daemon import Daemon
+from service.demo.faults import Faults
 from service.demo.providers import Providers
 from service.errors import StartError
 
@@ -33,7 +34,7 @@ def demo(
 
 async def _demo(path: Path, speed: float) -> int:
     """Run the daemon against providers whose addresses are put where the configuration asks for them."""
-    async with Providers(speed=speed) as providers:
+    async with Providers(speed=speed, faults=Faults.occasional(), keep=10_000) as providers:
         os.environ.setdefault("ACME_URL", providers.rest_url)
         os.environ.setdefault("ACME_LIVE_URL", providers.websocket_url)
         settings = read(path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 
 import typer
 
@@ -11,7 +12,7 @@ from service.daemon import Daemon
 from service.errors import StartError
 
 
-def run(config: ConfigPath) -> None:
+def run(config: ConfigPath = Path("config.yaml")) -> None:
     """Run the daemon until SIGTERM or SIGINT, which drain it."""
     settings = read(config)
     set_up_logging(settings.log)

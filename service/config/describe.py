@@ -105,8 +105,8 @@ def _guarantee(feed: FeedSettings, *, durable: bool) -> tuple[Guarantee, str]:
             "what changes twice between two polls is seen once."
         )
     if durable:
-        return "exactly once", (
-            "Nothing that was received is lost, not by kill -9 either; "
+        return "best effort", (
+            "What was received takes effect exactly once, kill -9 or not; "
             "what the provider sends while the connection is down is never received."
         )
     return "best effort", (

@@ -50,7 +50,7 @@ class Providers:
     heartbeat: float | None = 5.0
     patience: float | None = 20.0
     token: str = "demo"  # noqa: S105  a simulated provider's
-    page_size: int = 100
+    page_size: int = 200
     keep: int | None = None
     faults: Faults = field(default_factory=Faults)
     rest: Rest = field(init=False, repr=False)

@@ -1,7 +1,8 @@
-"""JSON, exactly: numbers with a fraction are decimals, integers of any size stay whole."""
+"""JSON, exactly: numbers with a fraction or an exponent are decimals, integers of any size stay whole."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -12,64 +13,90 @@ from service.formats import Format
 from service.model import Message
 
 _BOM = b"\xef\xbb\xbf"
+_SHOWN = 40
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
-_decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DecimalException)
 
 
 class Json(Format):
-    """A JSON document (RFC 8259): a list of records, one record, or an object with the list inside."""
+    """A JSON document in UTF-8 (RFC 8259): a list of records, or one record."""
 
     kind: Literal["json"] = "json"
+    single: bool = False
+    """The document is one record even if it is a list, such as the frame `[42, "te", [1, 2.5]]`."""
 
     def decode(self, message: Message, records: str | None) -> list[Any]:
         """Give the records; see Format."""
         document = _parse(message.body)
         if records is not None:
             document = _walk(document, parse_path(records), records)
-        return document if type(document) is list else [document]
+        return document if type(document) is list and not self.single else [document]
 
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
         """Give the record's literal bytes; see Format."""
-        raw: Any = msgspec.Raw(message.body.removeprefix(_BOM))
-        for part in parse_path(records) if records is not None else ():
-            raw = _decode_raw_object(raw)[part] if isinstance(part, str) else _decode_raw_list(raw)[part]
-        if bytes(raw).lstrip()[:1] == b"[":
-            raw = _decode_raw_list(raw)[index]
-        return bytes(raw)
+        return bytes(_pieces(message.body, records, self.single)[index])
+
+
+@lru_cache(maxsize=1)
+def _pieces(body: bytes, records: str | None, single: bool) -> list[msgspec.Raw]:  # noqa: FBT001  a part of the key
+    """Cut a document into its records; kept for one, so that a message of many bad records is not cut for each."""
+    piece: msgspec.Raw = msgspec.Raw(body.removeprefix(_BOM))
+    for step in parse_path(records) if records is not None else ():
+        piece = _decode_object(piece)[step] if isinstance(step, str) else _decode_list(piece)[step]
+    text = bytes(piece).strip()
+    return _decode_list(piece) if text.startswith(b"[") and not single else [msgspec.Raw(text)]
 
 
 def _parse(body: bytes) -> Any:
     try:
-        return _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:
-        if body.startswith(_BOM):
-            return _parse(body[len(_BOM) :])
-        if not body.strip():
-            raise FormatError("the message is empty") from error
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        start = body[:40].decode(errors="replace")
-        raise FormatError(f"not JSON: {reason}; it begins with {start!r}") from error
+        return _decode(body.removeprefix(_BOM))
+    except _FAULTS as error:
+        if not body.removeprefix(_BOM).strip():
+            raise FormatError("the message is empty") from None
+        raise FormatError(f"{_said(error)}; the message begins with {_start(body)}") from None
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, DecimalException):
+        return "it holds a number with too large an exponent"
+    if isinstance(error, UnicodeDecodeError):  # the position is counted within one text, so it says nothing
+        return "it holds a text that is not UTF-8"
+    return str(error).removeprefix("JSON is malformed: ")
+
+
+def _start(body: bytes) -> str:
+    text = repr(body[:_SHOWN].decode(errors="replace"))
+    return text if len(body) <= _SHOWN else f"{text}…"
 
 
 def _walk(document: Any, path: Path, text: str) -> Any:
-    for part in path:
-        try:
-            document = document[part]
-        except (KeyError, IndexError, TypeError):
-            raise FormatError(
-                f"records: {text!r} leads nowhere at {part!r}; {_there(document, part)}"
-            ) from None
+    for step in path:
+        if isinstance(step, str):
+            is_there = isinstance(document, dict) and step in document
+        else:
+            is_there = isinstance(document, list) and step < len(document)
+        if not is_there:
+            raise FormatError(f"`records: {text}` leads nowhere: there is no {step!r}; {_there(document, step)}")
+        document = document[step]
     if not isinstance(document, list | dict):
-        kind = "null" if document is None else type(document).__name__
-        raise FormatError(f"records: {text!r} leads to {kind}, not to a list or an object")
+        raise FormatError(f"`records: {text}` leads to {_kind(document)}, not to a list or an object")
     return document
 
 
-def _there(document: Any, part: str | int) -> str:
-    if not isinstance(document, dict):
-        return "there is no object" if isinstance(part, str) else "there is no such item"
-    close = get_close_matches(str(part), document, n=1)
-    return (
-        f"did you mean {close[0]!r}?" if close else f"there are {', '.join(list(document)[:8]) or 'no keys'}"
-    )
+def _there(found: Any, step: str | int) -> str:
+    """Say what is there instead of a step."""
+    if isinstance(found, dict):
+        close = get_close_matches(str(step), found, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{hint}there are the keys {', '.join(map(repr, list(found)[:8]))}" if found else "the object is empty"
+    return f"a list of {len(found)} items is there" if isinstance(found, list) else f"{_kind(found)} is there"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {None: "null", True: "true", False: "false"}[value]
+    return {"str": "text", "list": "a list", "dict": "an object"}.get(type(value).__name__, "a number")

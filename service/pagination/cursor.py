@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.config.paths import parse_path
+from service.lookup import DottedPath, lookup
 from service.pagination import Page, Paginator, Step
 
 
@@ -12,8 +12,8 @@ class Cursor(Paginator):
     """Follows ``{kind: cursor, next: paging.next, param: cursor}`` until there is no next cursor."""
 
     kind: Literal["cursor"] = "cursor"
-    next_path: str = Field(alias="next")
-    """Dotted path to the next cursor in the body."""
+    next_path: DottedPath = Field(alias="next")
+    """Dotted path to the next cursor in the body; absent, null, empty, false or 0 after the last page."""
     param: str = "cursor"
     """The parameter that carries it."""
 
@@ -23,12 +23,7 @@ class Cursor(Paginator):
 
     def next(self, step: Step, page: Page) -> Step | None:
         """Ask with the page's cursor, while it has one."""
-        value = page.document
-        for part in parse_path(self.next_path):
-            try:
-                value = value[part]
-            except (KeyError, IndexError, TypeError):
-                return None
-        if value in (None, "", False):
+        value = lookup(page.document, self.next_path)
+        if not value or not isinstance(value, str | int):
             return None
-        return Step(params={self.param: str(value)}, number=step.number + 1)
+        return Step(params={self.param: value}, number=step.number + 1)

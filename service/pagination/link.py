@@ -3,9 +3,13 @@
 import re
 from typing import Literal
 
+from yarl import URL
+
 from service.pagination import Page, Paginator, Step
 
-_LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[^,;"]+(?:=(?:"[^"]*"|[^,;"]*))?)*)')
+_PARAM = r"""\s*;\s*([\w!#$&+.^`|~*-]+)\s*(?:=\s*("[^"]*"|[^\s",;]*))?"""
+_LINK = re.compile(rf"<([^>]*)>((?:{_PARAM})*)")
+_PARAMS = re.compile(_PARAM)
 
 
 class Link(Paginator):
@@ -19,8 +23,8 @@ class Link(Paginator):
 
     def next(self, step: Step, page: Page) -> Step | None:
         """Ask for the address that the header gives."""
-        header = next((value for name, value in page.headers.items() if name.lower() == "link"), "")
-        for target, params in _LINK.findall(header):
-            if re.search(r';\s*rel="?(?:[^"]*\s)?next(?:\s[^"]*)?"?\s*(;|$)', params):
-                return Step(url=str(page.url.join(page.url.__class__(target))), number=step.number + 1)
+        for link in _LINK.finditer(page.headers.get("link", "")):
+            relations = next((value for name, value in _PARAMS.findall(link[2]) if name.lower() == "rel"), "")
+            if "next" in relations.strip('"').lower().split():
+                return Step(url=str(page.url.join(URL(link[1]))), number=step.number + 1)
         return None

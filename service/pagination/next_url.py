@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 from yarl import URL
 
-from service.config.paths import parse_path
+from service.lookup import DottedPath, lookup
 from service.pagination import Page, Paginator, Step
 
 
@@ -13,8 +13,8 @@ class NextUrl(Paginator):
     """Follows ``{kind: next_url, next: links.next}`` until there is no next address."""
 
     kind: Literal["next_url"] = "next_url"
-    next_path: str = Field(alias="next")
-    """Dotted path to the next address in the body, absolute or relative."""
+    next_path: DottedPath = Field(alias="next")
+    """Dotted path to the next address in the body, absolute or relative; absent, null or empty after the last."""
 
     def first(self) -> Step:
         """Ask without anything."""
@@ -22,12 +22,7 @@ class NextUrl(Paginator):
 
     def next(self, step: Step, page: Page) -> Step | None:
         """Ask for the page's next address, while it has one."""
-        value = page.document
-        for part in parse_path(self.next_path):
-            try:
-                value = value[part]
-            except (KeyError, IndexError, TypeError):
-                return None
-        if not isinstance(value, str) or not value:
+        value = lookup(page.document, self.next_path)
+        if not value or not isinstance(value, str):
             return None
         return Step(url=str(page.url.join(URL(value))), number=step.number + 1)

@@ -11,8 +11,8 @@ class Offset(Paginator):
     """Counts ``{kind: offset, limit: 100, param: offset, limit_param: limit}`` until a page is short."""
 
     kind: Literal["offset"] = "offset"
-    limit: int = Field(100, ge=1)
-    """Records of a full page."""
+    limit: int = Field(default=100, ge=1)
+    """Records of a full page; at most what the provider allows, else its first page looks like the last."""
     param: str = "offset"
     """The parameter that carries the offset."""
     limit_param: str = "limit"
@@ -20,11 +20,13 @@ class Offset(Paginator):
 
     def first(self) -> Step:
         """Ask from the beginning."""
-        return Step(params={self.param: 0, self.limit_param: self.limit})
+        return self._step(0, 0)
 
     def next(self, step: Step, page: Page) -> Step | None:
         """Ask from where the page ended, while pages are full."""
         if page.count < self.limit:
             return None
-        offset = int(step.params[self.param]) + page.count
-        return Step(params={self.param: offset, self.limit_param: self.limit}, number=step.number + 1)
+        return self._step(int(step.params[self.param]) + page.count, step.number + 1)
+
+    def _step(self, offset: int, number: int) -> Step:
+        return Step(params={self.param: offset, self.limit_param: self.limit}, number=number)

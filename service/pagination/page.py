@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from service.pagination import Page, Paginator, Step
 
 
@@ -11,9 +13,9 @@ class PageNumber(Paginator):
     kind: Literal["page"] = "page"
     param: str = "page"
     """The parameter that carries the number."""
-    start: int = 1
+    start: int = Field(default=1, ge=0)
     """The number of the first page."""
-    size: int | None = None
+    size: int | None = Field(default=None, ge=1)
     """Records of a full page; a page with fewer is the last. Without it, an empty page is."""
     size_param: str | None = None
     """The parameter that carries the size, if the provider wants it."""

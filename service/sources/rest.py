@@ -2,34 +2,40 @@
 
 import random
 import time
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-import aiohttp
 import msgspec
 import structlog
-from pydantic import Field
+from pydantic import Field, model_validator
 from yarl import URL
 
 from service.config.connectors import Connector, OneOf, Settings
-from service.config.paths import parse_path
 from service.config.units import Duration, Size
 from service.errors import SourceLost
-from service.model import Message
+from service.lookup import DottedPath, lookup
+from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
-from service.provider import plain
+from service.provider.answers import plain
 from service.sources import Link, Source
+from service.watermark import newest, reach_back
 
 log = structlog.get_logger()
+
+JITTER = 0.05
+"""Part of ``every`` by which a poll may be late, so that many feeds never poll in step."""
+
+_VALIDATORS = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
+_BOM = b"\xef\xbb\xbf"
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class Incremental(Settings):
     """Asks only for what changed since the newest record that was received."""
 
-    field: str
+    field: DottedPath
     """Dotted path, within a record, to what orders changes: a timestamp or a number."""
     param: str
     """The parameter that carries the newest value."""
@@ -47,218 +53,214 @@ class Rest(Source):
     kind: Literal["rest"] = "rest"
     path: str = ""
     """Added to the provider's base URL."""
-    url: str | None = Field(None, pattern=r"^https?://")
+    url: str | None = Field(default=None, pattern=r"^https?://")
     """A whole address, instead of the provider's base URL and `path`."""
     method: Literal["GET", "POST"] = "GET"
     """The method."""
-    params: dict[str, str | int | float | bool] = {}
+    params: dict[str, str | int | float | bool] = Field(default={})
     """Parameters of the query."""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default={})
     """Further headers."""
     body: Any = None
     """A JSON body."""
-    every: Duration = Field(60.0, gt=0)
+    every: Duration = Field(default=60.0, gt=0)
     """Time from the start of one poll to the start of the next."""
     paginate: Annotated[Connector, OneOf("service.pagination")] | None = None
     """How a long answer is walked through."""
-    max_pages: int = Field(10_000, ge=1)
-    """The most pages of one poll."""
+    max_pages: int = Field(default=10_000, ge=1)
+    """The most pages of one poll. An incremental feed goes on from there at the next poll, any other starts anew."""
     incremental: Incremental | None = None
     """Ask only for what changed."""
     conditional: bool = True
-    """Ask whether an answer changed before transferring it again (ETag, Last-Modified), where there is one page."""
-    max_body: Size = Field(64 << 20, ge=1)
-    """The most bytes of one page."""
+    """Ask whether an answer changed before it is sent again (ETag, Last-Modified), where it is not paged."""
+    max_body: Size = Field(default=64 << 20, ge=1)
+    """The most bytes of one page, decompressed."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "Rest":
+        if self.url is not None and self.path:
+            raise ValueError("a feed has either a `path` below the provider's url or a `url` of its own")
+        if "://" in self.path.partition("?")[0]:
+            raise ValueError("`path` lies below the provider's url; a whole address is written as `url`")
+        return self
 
     async def run(self, link: Link) -> None:
         """Poll until cancelled; see Source."""
+        walker = _Walker(self, link)
+        due = time.time()
         while True:
             started = time.time()
-            await self._poll(link)
-            # A little jitter keeps a fleet from polling in step.
-            await link.wait_until(started + self.every * random.uniform(0.98, 1.02))  # noqa: S311
+            await walker.poll()
+            # Counted from when it was due, so that lateness does not add up; from its start if asked for by hand.
+            due = max(min(due, started) + self.every, time.time())
+            await link.wait_until(due + self.every * random.uniform(0, JITTER))  # noqa: S311  no secret
 
-    async def _poll(self, link: Link) -> None:
-        """Walk through the pages of one poll, or go on with the walk that was interrupted."""
-        position = dict(link.position or {})
-        walk = msgspec.convert(position["walk"], Step) if "walk" in position else self._paginator().first()
-        seen: set[bytes] = set()
-        while True:
-            page, body = await self._fetch(link, walk, position)
-            if page is None:
-                link.alive()
+
+class _Walker:
+    """Walks through the pages of one poll after the other, and keeps the position.
+
+    The position holds ``cursor``, the newest incremental value of the last complete walk; ``walk``, the step of
+    the next page while a walk is under way, and ``high``, the newest value in it; ``answer``, what tells an
+    unchanged answer; ``broken``, the digest of the last body that was no JSON.
+    """
+
+    def __init__(self, rest: Rest, link: Link) -> None:
+        self._rest = rest
+        self._link = link
+        self._paginator = cast("Paginator | None", rest.paginate)
+        self._base = URL(rest.url) if rest.url is not None else link.provider.address(rest.path)
+        self._compares = rest.conditional and rest.method == "GET" and rest.paginate is None
+        self._position: Position = dict(link.position or {})
+        self._warned: set[str] = set()
+
+    async def poll(self) -> None:
+        """Walk from the first page, or from where the last walk was interrupted."""
+        step: Step | None = self._first()
+        steps, bodies = [step], set[str]()
+        while step is not None:
+            url = self._address(step)
+            body, headers = await self._fetch(url)
+            digest = _digest(body or b"")
+            if body is None or digest in bodies or self._is_known(digest):
+                if digest in bodies:
+                    self._warn("the provider sent the same page twice", step)
+                self._move(None)
+                self._link.alive()
                 return
-            digest = blake2b(body, digest_size=16).digest()
-            if digest in seen:
-                log.warning("same page twice", feed=link.feed, page=walk.number)
-                return
-            seen.add(digest)
-            walk_next = self._paginator().next(walk, page) if walk.number + 1 < self.max_pages else None
-            self._advance(position, page, walk_next)
-            await link.emit([_message(body, page, dict(position))])
-            if walk_next is None:
-                return
-            walk = walk_next
+            bodies.add(digest)
+            page = await self._page(url, headers, body)
+            following = self._next(step, page, steps)
+            self._remember(page, digest)
+            self._move(following)
+            meta = {"content_type": headers.get("content-type", ""), "params": self._params(step)}
+            await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
+            step = following if len(steps) < self._rest.max_pages else None
+            steps.append(following)
 
-    def _paginator(self) -> Paginator:
-        return cast("Paginator", self.paginate) if self.paginate is not None else _Single()
+    def _first(self) -> Step:
+        if self._paginator is None:
+            return Step()
+        if "walk" in self._position:
+            return msgspec.convert(self._position["walk"], Step)
+        return self._paginator.first()
 
-    def _parses(self) -> bool:
-        return self.paginate is not None or self.incremental is not None
+    def _next(self, step: Step, page: Page, steps: Sequence[Step | None]) -> Step | None:
+        """Give the page that follows in this walk.
 
-    async def _fetch(self, link: Link, step: Step, position: dict[str, Any]) -> tuple[Page | None, bytes]:
-        """Fetch one page; None when the provider, or its bytes, say that nothing changed."""
-        provider = link.provider
-        base = URL(self.url) if self.url is not None else provider.address(self.path)
-        if step.url is not None:
-            url = URL(step.url)
-        else:
-            query = {name: _text(value) for name, value in self.params.items()}
-            query |= {name: str(value) for name, value in step.params.items()} | self._since(position)
-            url = base.update_query(query)
-        headers = dict(self.headers)
-        alone = self.conditional and self.paginate is None
-        if alone and "etag" in position:
-            headers["If-None-Match"] = position["etag"]
-        elif alone and "modified" in position:
-            headers["If-Modified-Since"] = position["modified"]
-        body = msgspec.json.encode(self.body) if self.body is not None else None
+        Raises:
+            SourceLost: the provider gives an address that is none.
+        """
+        if self._paginator is None:
+            return None
+        try:
+            following = self._paginator.next(step, page)
+        except ValueError as error:
+            raise SourceLost(f"poll failed: {plain(page.url)} leads to no address: {error}") from error
+        if following is None:
+            return None
+        if any(before is not None and _same(before, following) for before in steps):
+            self._warn("the provider leads back to a page of this walk", following)
+            return None
+        if len(steps) >= self._rest.max_pages:
+            self._warn("the walk is longer than max_pages", following)
+            return following if self._rest.incremental is not None else None
+        return following
+
+    def _address(self, step: Step) -> URL:
+        return URL(step.url) if step.url is not None else self._base.update_query(self._params(step))
+
+    def _params(self, step: Step) -> dict[str, str]:
+        params: dict[str, Any] = {**self._rest.params, **step.params}
+        incremental = self._rest.incremental
+        if incremental is not None:
+            cursor = self._position.get("cursor")
+            since = incremental.start if cursor is None else reach_back(cursor, incremental.lookback)
+            params |= {} if since is None else {incremental.param: since}
+        return {name: _text(value) for name, value in params.items()}
+
+    async def _fetch(self, url: URL) -> tuple[bytes | None, Mapping[str, str]]:
+        """Give a page's body and headers; no body when the provider says that there is nothing new."""
+        rest, provider = self._rest, self._link.provider
+        headers = dict(rest.headers)
+        known = self._position.get("answer", {})
+        if self._compares and known.get("of") == _digest(str(url).encode()):
+            headers |= {name: known[name] for name in _VALIDATORS if name in known}
+        body = msgspec.json.encode(rest.body) if rest.body is not None else None
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
-        async with provider.request(self.method, url, headers=headers, body=body) as response:
-            if response.status == 304:
-                return None, b""
-            data = await provider.read(response, self.max_body)
-        if alone and not self._remember(position, response, data):
-            return None, b""
-        return await self._page(link, url, response, data), data
+        async with provider.request(rest.method, url, headers=headers, body=body) as response:
+            if response.status in {204, 304}:
+                return None, {}
+            data = await provider.read(response, rest.max_body)
+        return data, {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
 
-    def _remember(self, position: dict[str, Any], response: aiohttp.ClientResponse, data: bytes) -> bool:
-        """Keep what tells an unchanged answer; say whether this one is new."""
-        for name, header in (("etag", "ETag"), ("modified", "Last-Modified")):
-            position.pop(name, None)
-            if header in response.headers:
-                position[name] = response.headers[header]
-        digest = blake2b(data, digest_size=16).hexdigest()
-        changed = position.get("digest") != digest
-        position["digest"] = digest
-        return changed
-
-    async def _page(self, link: Link, url: URL, response: aiohttp.ClientResponse, data: bytes) -> Page:
+    async def _page(self, url: URL, headers: Mapping[str, str], body: bytes) -> Page:
         """Decode what paging and the cursor need.
 
         Raises:
             SourceLost: the body is not JSON; it is handed on once, so that quarantine has it.
         """
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        if not self._parses():
+        if self._paginator is None and self._rest.incremental is None:
             return Page(url, headers, None, 0)
         try:
-            document = _decode(data)
+            document = _decode(body.removeprefix(_BOM))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:
-            broken = blake2b(data, digest_size=16).hexdigest()
-            if (link.position or {}).get("broken") != broken:
-                kept = {**(link.position or {}), "broken": broken}
-                await link.emit([_message(data, Page(url, headers, None, 0), kept)])
-            raise SourceLost(f"poll failed: {plain(url)} is not JSON: {error}") from error
-        return Page(url, headers, document, len(list(self._records(document))))
+            broken = _digest(body)
+            if self._position.get("broken") != broken:
+                self._position["broken"] = broken
+                meta = {"content_type": headers.get("content-type", "")}
+                await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
+            reason = f"poll failed: {plain(url)}: body is not JSON: {error}"
+            raise SourceLost(reason, retry_after=self._rest.every) from error
+        return Page(url, headers, document, sum(1 for _ in self._records(document)))
 
     def _records(self, document: Any) -> Iterator[Any]:
-        value = document
-        for part in parse_path(self.records) if self.records else ():
-            try:
-                value = value[part]
-            except (KeyError, IndexError, TypeError):
-                return
-        yield from value if isinstance(value, list) else [value]
+        value = lookup(document, self._rest.records) if self._rest.records is not None else document
+        if isinstance(value, list):
+            yield from value
+        elif value is not None:
+            yield value
 
-    def _since(self, position: dict[str, Any]) -> dict[str, str]:
-        if self.incremental is None:
-            return {}
-        cursor = position.get("cursor")
-        if cursor is None:
-            start = self.incremental.start
-            return {} if start is None else {self.incremental.param: str(start)}
-        return {self.incremental.param: _earlier(cursor, self.incremental.lookback)}
+    def _is_known(self, digest: str) -> bool:
+        """Whether these are the bytes of the last answer, which need not be loaded again."""
+        return self._compares and self._position.get("answer", {}).get("digest") == digest
 
-    def _advance(self, position: dict[str, Any], page: Page, walk_next: Step | None) -> None:
-        """Move the position over a page: the cursor itself only when the walk is complete."""
-        position.pop("broken", None)
-        if self.incremental is not None:
-            path = parse_path(self.incremental.field)
-            found = [
-                value for record in self._records(page.document) if (value := _at(record, path)) is not None
-            ]
-            newest = max(
-                [*found, *([position["high"]] if "high" in position else [])], key=_order, default=None
-            )
-            if newest is not None:
-                position["high"] = newest if isinstance(newest, str | int) else str(newest)
+    def _remember(self, page: Page, digest: str) -> None:
+        """Keep what the page tells: its newest incremental value, and how to know it again."""
+        self._position.pop("broken", None)
+        if self._rest.incremental is not None:
+            field = self._rest.incremental.field
+            high = newest([self._position.get("high"), *(lookup(r, field) for r in self._records(page.document))])
+            if high is not None:
+                self._position["high"] = high
+        if self._compares:
+            validators = {name: page.headers[sent] for name, sent in _VALIDATORS.items() if sent in page.headers}
+            # Validators belong to one address (RFC 9110, section 13.1): the cursor is a part of ours.
+            self._position["answer"] = {"of": _digest(str(page.url).encode()), "digest": digest, **validators}
+
+    def _move(self, following: Step | None) -> None:
+        """Move to the next page; the cursor itself moves only when the walk is complete."""
+        position = self._position
         position.pop("walk", None)
-        if walk_next is not None:
-            position["walk"] = msgspec.to_builtins(walk_next)
+        if following is not None:
+            position["walk"] = msgspec.to_builtins(following)
         elif "high" in position:
-            position["cursor"] = max(position.pop("high"), position.get("cursor"), key=_order)
+            position["cursor"] = newest([position.get("cursor"), position.pop("high")])
+
+    def _warn(self, what: str, step: Step) -> None:
+        """Log what ends a walk early, once."""
+        if what not in self._warned:
+            self._warned.add(what)
+            log.warning(what, feed=self._link.feed, page=step.number)
 
 
-class _Single(Paginator):
-    """One page."""
-
-    def first(self) -> Step:
-        return Step()
-
-    def next(self, step: Step, page: Page) -> Step | None:  # noqa: ARG002  the interface's names
-        return None
+def _same(one: Step, other: Step) -> bool:
+    return one.params == other.params and one.url == other.url
 
 
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()
 
 
-def _message(body: bytes, page: Page, position: dict[str, Any]) -> Message:
-    meta = {"content_type": page.headers.get("content-type", "")}
-    return Message(body, time.time(), position, meta)
-
-
-def _at(record: Any, path: tuple[str | int, ...]) -> Any:
-    for part in path:
-        try:
-            record = record[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return record
-
-
-def _text(value: str | float | bool) -> str:  # noqa: FBT001  a value, not a switch
+def _text(value: str | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _order(value: Any) -> tuple[int, Any]:
-    """Order cursors: nothing first, then numbers, moments, and other text as text."""
-    if value is None:
-        return 0, 0
-    try:
-        return 1, Decimal(str(value))
-    except InvalidOperation:
-        pass
-    try:
-        moment = datetime.fromisoformat(value)
-        return 2, moment.timestamp()
-    except (ValueError, TypeError):
-        return 3, str(value)
-
-
-def _earlier(cursor: str | int, lookback: float) -> str:
-    """Give the cursor less the lookback, in the form that the provider writes it."""
-    if not lookback:
-        return str(cursor)
-    try:
-        number = Decimal(str(cursor))
-        unit = 1000 if number > 10**11 else 1
-        return str(number - int(lookback * unit))
-    except InvalidOperation:
-        pass
-    try:
-        moment = datetime.fromisoformat(str(cursor)) - timedelta(seconds=lookback)
-    except ValueError:
-        return str(cursor)
-    return moment.isoformat().replace("+00:00", "Z") if str(cursor).endswith("Z") else moment.isoformat()

@@ -1,12 +1,14 @@
 """WebSocket: subscribes, keeps the connection alive, and hands on every frame as it arrived."""
 
 import asyncio
+import logging
+import re
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, NoReturn, Self
 
 import orjson
-from pydantic import Field
+from pydantic import Field, model_validator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
@@ -17,42 +19,52 @@ from service.config.connectors import Settings
 from service.config.units import Duration, Size
 from service.errors import SourceLost, SourceRefused
 from service.model import Message
-from service.provider import plain, retry_after
+from service.provider import Provider
+from service.provider.answers import failure, judge, plain
 from service.sources import Link, Source
 
 GROUP = 500
 """Frames handed on together at most."""
-QUEUED = 64
-"""Frames that the library holds before it stops reading the socket."""
+CLOSE_TIMEOUT = 0.5
+"""Seconds that a provider has for its part of the closing handshake: under backpressure it is never read."""
+
+_wire = logging.getLogger("headrace.wire")
+_wire.setLevel(logging.INFO)  # at debug the library logs every frame and header, keys included
 
 
 class Acknowledge(Settings):
     """How the provider confirms a subscription."""
 
-    match: dict[str, Any]
+    match: dict[str, Any] = Field(min_length=1)
     """What a confirming message contains."""
-    timeout: Duration = 10.0
+    timeout: Duration = Field(default=10.0, gt=0)
     """The longest that it may take, for all subscriptions together."""
 
 
 class Heartbeat(Settings):
     """Messages that keep a connection alive."""
 
-    every: Duration | None = None
+    every: Duration | None = Field(default=None, gt=0)
     """How often `send` is sent."""
     send: Any = None
     """What we send: text, or a value that is sent as JSON."""
-    expect: dict[str, Any] | None = None
-    """What the provider's heartbeats contain; they are not records."""
+    expect: dict[str, Any] | None = Field(default=None, min_length=1)
+    """What the provider's heartbeats, or its answers to ours, contain; they are not records."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.every is None) != (self.send is None):
+            raise ValueError("a heartbeat that we send needs both `every` and `send`")
+        return self
 
 
 class WebSocket(Source):
     """Listens to one connection for as long as it lasts."""
 
     kind: Literal["websocket"] = "websocket"
-    url: str | None = Field(None, pattern=r"^wss?://")
+    url: str | None = Field(default=None, pattern=r"^wss?://")
     """The address; by default the provider's."""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default={})
     """Further headers of the handshake."""
     subprotocols: tuple[str, ...] = ()
     """Subprotocols offered, the most wanted first."""
@@ -60,182 +72,208 @@ class WebSocket(Source):
     """What is sent after connecting: texts, or values that are sent as JSON."""
     acknowledge: Acknowledge | None = None
     """How each subscription is confirmed."""
-    refuse: dict[str, Any] | None = None
+    refuse: dict[str, Any] | None = Field(default=None, min_length=1)
     """What a message contains that refuses a subscription."""
     heartbeat: Heartbeat | None = None
     """Heartbeats of the application, in either direction."""
-    idle_timeout: Duration = Field(60.0, gt=0)
-    """The longest silence before the connection is given up."""
-    max_message: Size = Field(4 << 20, ge=1)
+    idle_timeout: Duration = Field(default=60.0, gt=0)
+    """The longest silence before the connection is given up; any message counts, a heartbeat too."""
+    max_message: Size = Field(default=4 << 20, ge=1)
     """The most bytes of one message."""
     compression: bool = False
     """Whether to offer permessage-deflate."""
 
     async def run(self, link: Link) -> None:
         """Connect, subscribe and listen; see Source."""
-        request = self._request(link)
+        url = URL(self.url) if self.url is not None else link.provider.address("")
+        connection = await self._open(url, link.provider)
         try:
-            async with connect(
-                str(request.url),
-                additional_headers=dict(request.headers),
-                subprotocols=[Subprotocol(name) for name in self.subprotocols] or None,
-                compression="deflate" if self.compression else None,
-                max_size=self.max_message,
-                max_queue=QUEUED,
-                open_timeout=link.provider.timeout,
-                ping_timeout=None,  # our own watchdog decides: a pong may wait behind what we cannot take yet
-                close_timeout=1,
-                process_exception=_fatal,
-            ) as connection:
-                await self._subscribe(connection)
-                await self._listen(connection, link)
+            for item in self.subscribe:
+                await connection.send(_text(item))
+            await self._listen(connection, link, url)
         except ConnectionClosed as closed:
-            raise self._closed(closed, request.url) from closed
-        except InvalidStatus as refused:
-            raise _refused(refused, request.url) from refused
-        except (InvalidHandshake, InvalidURI, OSError, TimeoutError, EOFError) as error:
-            said = (
-                "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-            )
-            raise SourceLost(f"{plain(request.url)}: {said}") from error
+            raise self._ended(closed, url, link.provider) from closed
+        finally:
+            await connection.close()
 
-    def _request(self, link: Link) -> Request:
-        address = URL(self.url) if self.url is not None else link.provider.url
-        if address is None:
-            raise SourceRefused("no address: set `url` on the feed or on its provider")
-        request = Request("GET", address)
+    async def _open(self, url: URL, provider: Provider) -> ClientConnection:
+        """Shake hands, at the provider's pace."""
+        request = Request("GET", url)
         request.headers.update(self.headers)
-        link.provider.authorize(request)
-        return request
+        provider.authorize(request)
+        try:
+            async with provider.pace.place():
+                return await _Connect(
+                    str(request.url),
+                    additional_headers=list(request.headers.items()),
+                    subprotocols=[Subprotocol(name) for name in self.subprotocols] or None,
+                    compression="deflate" if self.compression else None,
+                    max_size=self.max_message,
+                    proxy=None,
+                    open_timeout=provider.timeout,
+                    ping_timeout=None,  # a pong may wait behind what we cannot take yet: our watchdog decides
+                    close_timeout=CLOSE_TIMEOUT,
+                    logger=_wire,
+                )
+        except InvalidStatus as refused:
+            answer = refused.response
+            wait = next(iter(answer.headers.get_all("Retry-After")), None)
+            what = f"handshake with {plain(url)}"
+            raise judge(what, answer.status_code, provider.said(answer.body or b""), wait) from refused
+        except (InvalidURI, ValueError) as error:
+            raise SourceRefused(f"{plain(url)} is no address that can be asked") from error
+        except (InvalidHandshake, OSError, EOFError) as error:
+            raise SourceLost(f"{plain(url)}: {provider.said(failure(error))}") from error
 
-    async def _subscribe(self, connection: ClientConnection) -> None:
-        for item in self.subscribe:
-            await connection.send(_text(item))
-
-    async def _listen(self, connection: ClientConnection, link: Link) -> None:
-        """Receive until the connection ends, beating where that is asked for."""
+    async def _listen(self, connection: ClientConnection, link: Link, url: URL) -> NoReturn:
+        """Receive until the connection ends, beating meanwhile, also while receiving waits for room."""
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(self._beat(connection), name=f"{link.feed} heartbeat")
             try:
-                await self._receive(connection, link)
+                await self._receive(connection, link, url)
+            except (ConnectionClosed, SourceLost, SourceRefused) as end:
+                ended = end  # raised outside: the task group would wrap it
             finally:
                 beating.cancel()
+        raise ended
 
     async def _beat(self, connection: ClientConnection) -> None:
-        if self.heartbeat is None or self.heartbeat.every is None or self.heartbeat.send is None:
+        heartbeat = self.heartbeat
+        if heartbeat is None or heartbeat.every is None:
             return
-        text = _text(self.heartbeat.send)
+        text = _text(heartbeat.send)
         try:
             while True:
-                await asyncio.sleep(self.heartbeat.every)
+                await asyncio.sleep(heartbeat.every)
                 await connection.send(text)
         except ConnectionClosed:
             return  # the receiver says why
 
-    async def _receive(self, connection: ClientConnection, link: Link) -> None:
+    async def _receive(self, connection: ClientConnection, link: Link, url: URL) -> NoReturn:
+        rules = list(self._rules())
         missing = len(self.subscribe) if self.acknowledge is not None else 0
         due = time.monotonic() + self.acknowledge.timeout if self.acknowledge is not None else 0.0
         while True:
-            left = (
-                self.idle_timeout
-                if missing <= 0
-                else min(self.idle_timeout, max(0.0, due - time.monotonic()))
-            )
-            frames = await self._frames(connection, left, unconfirmed=missing > 0)
-            link.alive()
-            messages: list[Message] = []
+            left = max(0.0, due - time.monotonic()) if missing > 0 else self.idle_timeout
+            frames = await self._frames(connection, min(left, self.idle_timeout))
+            if frames is None:
+                what = f"{missing} subscriptions not acknowledged" if missing > 0 else "silent"
+                raise SourceLost(f"{plain(url)}: {what} for {self._patience(missing):g} s")
             now = time.time()
+            messages: list[Message] = []
+            refused: bytes | None = None
             for frame in frames:
-                control = self._control(frame)
-                if control == "acknowledge":
-                    missing -= 1
-                elif control is None:
+                role = _role(frame, rules)
+                if role is None:
                     messages.append(Message(frame, now))
-            # The watchdog does not run while this waits: it is we who are slow then, not the provider.
-            await link.emit(messages)
+                elif role == "acknowledge":
+                    missing -= 1
+                elif role == "refuse":
+                    refused = frame
+            link.alive()
+            if messages:
+                # The watchdog does not run while this waits: it is we who are slow then, not the provider.
+                await link.emit(messages)
+            if refused is not None:
+                said = link.provider.said(refused)
+                raise SourceRefused(f"{plain(url)}: subscription refused: {said}")
 
-    async def _frames(self, connection: ClientConnection, left: float, *, unconfirmed: bool) -> list[bytes]:
-        """Wait for a frame; take what else has arrived along with it."""
+    def _patience(self, missing: int) -> float:
+        if missing > 0 and self.acknowledge is not None:
+            return min(self.acknowledge.timeout, self.idle_timeout)
+        return self.idle_timeout
+
+    async def _frames(self, connection: ClientConnection, left: float) -> list[bytes] | None:
+        """Wait for a frame and take along what else has arrived; None when none comes in time."""
         try:
             async with asyncio.timeout(left):
-                frames = [cast("bytes", await connection.recv(decode=False))]
+                frames = [await connection.recv(decode=False)]
         except TimeoutError:
-            what = "subscription not acknowledged" if unconfirmed else f"silent for {self.idle_timeout:g} s"
-            raise SourceLost(what) from None
-        frames.extend(_arrived(connection))
+            return None
+        # The library has no public way to ask for what it holds. A message is whole once its last frame (fin) is
+        # there; then recv does not wait.
+        queue = connection.recv_messages.frames.queue
+        while len(frames) < GROUP and any(frame.fin for frame in queue):
+            frames.append(await connection.recv(decode=False))
         return frames
 
-    def _control(self, frame: bytes) -> str | None:
-        """Say whether a frame belongs to the protocol rather than to the data."""
-        for name, match in self._matches():
-            if all(_literal(value) in frame for value in match.values()):
-                try:
-                    message = orjson.loads(frame)
-                except orjson.JSONDecodeError:
-                    return None
-                if isinstance(message, dict) and match.items() <= message.items():
-                    if name == "refuse":
-                        raise SourceRefused(f"subscription refused: {frame[:200].decode(errors='replace')}")
-                    return name
+    def _rules(self) -> Iterator["_Rule"]:
+        if self.acknowledge is not None:
+            yield _rule("acknowledge", self.acknowledge.match)
+        if self.heartbeat is not None and self.heartbeat.expect is not None:
+            yield _rule("heartbeat", self.heartbeat.expect)
+        if self.refuse is not None:
+            yield _rule("refuse", self.refuse)
+
+    def _ended(self, closed: ConnectionClosed, url: URL, provider: Provider) -> SourceLost | SourceRefused:
+        sent, received = closed.sent, closed.rcvd
+        if sent is not None and sent.code == 1009 and not closed.rcvd_then_sent:
+            # The same message would come again after every reconnect.
+            limit = f"max_message ({self.max_message} bytes)"
+            return SourceRefused(f"{plain(url)}: a message is larger than {limit}")
+        end = received or sent
+        if end is None:
+            return SourceLost(f"{plain(url)}: connection lost")
+        return SourceLost(f"{plain(url)}: closed with {end.code} {provider.said(end.reason)}".rstrip())
+
+
+class _Connect(connect):
+    """Connects without following redirects: the library would take our headers along to another origin."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        """Let a redirect be an answer like any other."""
+        return exc
+
+
+class _Rule(NamedTuple):
+    """What tells a message of the protocol from data: quickly, by texts that it must hold, then for certain."""
+
+    role: str
+    match: dict[str, Any]
+    needles: tuple[bytes, ...]
+
+
+def _rule(role: str, match: dict[str, Any]) -> _Rule:
+    return _Rule(role, match, tuple(_needles(match)))
+
+
+def _needles(value: Any) -> Iterator[bytes]:
+    """Give the texts within a value that every encoder writes alike: those without anything to escape."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _needles(name)
+            yield from _needles(inner)
+    elif isinstance(value, str) and re.fullmatch(r"[\w .:+-]+", value, re.ASCII):
+        yield b'"%b"' % value.encode()
+
+
+def _role(frame: bytes, rules: list[_Rule]) -> str | None:
+    """Give the role of a message of the protocol; None for data."""
+    for rule in rules:
+        for needle in rule.needles:
+            if needle not in frame:
+                break
+        else:
+            if _holds(_decoded(frame), rule.match):
+                return rule.role
+    return None
+
+
+def _decoded(frame: bytes) -> Any:
+    try:
+        return orjson.loads(frame)
+    except orjson.JSONDecodeError:
         return None
 
-    def _matches(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        if self.acknowledge is not None:
-            yield "acknowledge", self.acknowledge.match
-        if self.heartbeat is not None and self.heartbeat.expect is not None:
-            yield "heartbeat", self.heartbeat.expect
-        if self.refuse is not None:
-            yield "refuse", self.refuse
 
-    def _closed(self, closed: ConnectionClosed, url: URL) -> SourceLost | SourceRefused:
-        if closed.sent is not None and closed.sent.code == 1009 and not closed.rcvd_then_sent:
-            # The same message would come again after every reconnect.
-            return SourceRefused(
-                f"{plain(url)}: a message is larger than max_message ({self.max_message} bytes)"
-            )
-        said = closed.rcvd or closed.sent
-        reason = (
-            f"closed with {said.code} {said.reason}".rstrip() if said is not None else "closed without a word"
+def _holds(value: Any, match: Any) -> bool:
+    """Whether a value holds all that is to match: of an object each name given, of anything else the same."""
+    if isinstance(match, dict):
+        return isinstance(value, dict) and all(
+            name in value and _holds(value[name], inner) for name, inner in match.items()
         )
-        return SourceLost(f"{plain(url)}: {reason}")
-
-
-def _arrived(connection: ClientConnection) -> Iterator[bytes]:
-    """Give the whole messages that the library has received already, without waiting for the loop.
-
-    A coroutine that finds its result at hand ends at its first step; one that would wait is closed unharmed, since
-    ``recv`` is documented to be safe to cancel.
-    """
-    for _ in range(GROUP):
-        if not connection.recv_messages.frames.queue:
-            return
-        receiving = connection.recv(decode=False)
-        try:
-            receiving.send(None)
-        except StopIteration as received:
-            yield received.value
-        else:
-            receiving.close()
-            return
-
-
-def _literal(value: Any) -> bytes:
-    return orjson.dumps(value)
+    return bool(value == match)
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _fatal(error: Exception) -> Exception:
-    """Never let the library reconnect by itself."""
-    return error
-
-
-def _refused(refused: InvalidStatus, url: URL) -> SourceLost | SourceRefused:
-    response = refused.response
-    said = (response.body or b"")[:200].decode(errors="replace").strip()
-    reason = f"{plain(url)}: handshake answered {response.status_code}" + (f": {said}" if said else "")
-    if response.status_code in {408, 425, 429} or response.status_code >= 500:
-        return SourceLost(reason, retry_after(response.headers))
-    return SourceRefused(reason)

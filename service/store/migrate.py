@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateSchema, CreateTable
 
 from service.config.tables import Table
 from service.errors import TableRefused
 from service.store import schema as own
 from service.store.drift import Found, drift, inspect_tables
-from service.store.tables import build
+from service.store.tables import DIALECT, build
 
 _LOCK = 0x6865616472616365
 """The advisory lock of migrations: "headrace" in ASCII. One daemon migrates at a time."""
@@ -134,12 +133,12 @@ def _verify(connection: sa.Connection, schema: str, tables: Mapping[str, Table],
 
 
 def _name(table: sa.Table) -> str:
-    return str(pg.dialect().identifier_preparer.format_table(table))  # type: ignore[no-untyped-call]
+    return str(DIALECT.identifier_preparer.format_table(table))
 
 
 def _quoted(name: str) -> str:
-    return str(pg.dialect().identifier_preparer.quote(name))  # type: ignore[no-untyped-call]
+    return str(DIALECT.identifier_preparer.quote(name))
 
 
 def _sql(statement: sa.schema.ExecutableDDLElement | CreateColumn) -> str:
-    return str(statement.compile(dialect=pg.dialect())).strip()  # type: ignore[no-untyped-call]
+    return str(statement.compile(dialect=DIALECT)).strip()

@@ -6,9 +6,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.types import TypeEngine
 
 from service.config.tables import Column, ColumnType, Table
+
+DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+"""Writes SQL as the driver sends it; other dialects of Postgres double every percent sign."""
 
 _TYPES: dict[ColumnType, TypeEngine[Any]] = {
     "text": sa.Text(),

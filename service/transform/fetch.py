@@ -1,15 +1,12 @@
 """Where a column's value comes from: the lines that walk its paths in the record ``r`` or the message ``m``."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from service.config.paths import Path, parse_path
 from service.model import Message
 from service.transform.code import Code, indented
 from service.transform.violations import Violation, kind_of
-
-ABSENT = object()
 
 
 def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool) -> None:
@@ -78,24 +75,3 @@ def word(value: Any) -> str:
     if isinstance(value, dict | list):
         raise Violation(value, "values", f"is {kind_of(value)}, which `values` cannot list", "map a field inside it")
     return str(value).strip()
-
-
-def find(record: Any, path: str) -> tuple[Any, Any, Any]:
-    """Follow a path into a record, for messages.
-
-    Returns:
-        What it leads to, or ABSENT; then the object or list that lacks a step, and that step.
-    """
-    value = record
-    for step in () if path.startswith("$") else parse_path(path):
-        holds = isinstance(value, dict) if isinstance(step, str) else isinstance(value, list)
-        try:
-            value = value[step] if holds else ABSENT
-        except (KeyError, IndexError):
-            return ABSENT, value, step
-        if value is ABSENT:
-            return ABSENT, None, step
-    return value, None, None
-
-
-__all__ = ["ABSENT", "Decimal", "emit_fetch", "find", "word"]

@@ -57,10 +57,12 @@ def day(value: Any, formats: tuple[str, ...]) -> date | None:
 
 def clock(value: Any, formats: tuple[str, ...]) -> time | None:
     """Give a time of day, without a zone, by the first format that fits."""
-    text = value.strip() if isinstance(value, str) else None
-    if text == "":
+    if not isinstance(value, str):
+        raise _unreadable(value, "time", formats)
+    text = value.strip()
+    if not text:
         return None
-    for pattern in formats if text is not None else ():
+    for pattern in formats:
         moment = _parsed(value, f"1970-01-01T{text.removeprefix('T')}" if pattern == "iso8601" else text, pattern)
         if moment is not None and moment.tzinfo is None:
             return moment.time()
@@ -95,7 +97,9 @@ def _counted(value: Any, power: int) -> datetime:
         raise _outside(value)
     micros = _exact.scaleb(number, power)
     if micros != micros.to_integral_value():
-        raise Violation(value, "precision", "is finer than a microsecond, the finest stored", "check the column's format")
+        raise Violation(
+            value, "precision", "is finer than a microsecond, the finest stored", "check the column's format"
+        )
     try:
         return _EPOCH + timedelta(microseconds=int(micros))
     except OverflowError:

@@ -45,7 +45,9 @@ def text(value: Any) -> str:
     elif isinstance(value, datetime):
         result = value.isoformat()
     elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise Violation(value, "text", f"is {kind_of(value)}, not text", "map a field inside it, or make the column json")
+        raise Violation(
+            value, "text", f"is {kind_of(value)}, not text", "map a field inside it, or make the column json"
+        )
     else:
         result = _digits(value)
     if "\0" in result:

@@ -47,5 +47,5 @@ def kind_of(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "a boolean"
-    kinds = {dict: "an object", list: "a list", str: "text"}
-    return kinds.get(type(value), "a number")
+    kinds = {"dict": "an object", "list": "a list", "str": "text"}
+    return kinds.get(type(value).__name__, "a number")

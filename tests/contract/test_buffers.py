@@ -1,12 +1,10 @@
 """What every buffer promises, whatever it is made of."""
 
 import asyncio
-import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -17,11 +15,8 @@ from service.buffer.select import open_buffer
 from service.buffer.spool import Spool
 from service.config.settings import BufferSettings
 from service.model import Buffer, Lane, Message
+from tests.lanes import FEED, KIB, MIB, drain, messages, running, until
 
-KIB = 1 << 10
-MIB = 1 << 20
-FEED = "acme.scores"
-Result = TypeVar("Result")
 Maker = Callable[[Path, int, Iterable[str]], Buffer]
 
 
@@ -38,37 +33,6 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Buffer
         return MAKERS[request.param](tmp_path / "spool", max_bytes, feeds)
 
     return build
-
-
-def messages(count: int, size: int = 100, start: int = 0) -> list[Message]:
-    return [Message(f"{number}:".encode().ljust(size, b"."), 1.5 + number) for number in range(start, start + count)]
-
-
-async def drain(lane: Lane, after: int = 0, max_bytes: int = 4 * KIB) -> list[tuple[int, Message]]:
-    """Read all that there is, with numbers."""
-    found: list[tuple[int, Message]] = []
-    while after < lane.last_sequence:
-        group = await lane.read(after, max_bytes)
-        assert group is not None
-        assert group.size == sum(len(message.body) for message in group.messages)
-        found += enumerate(group.messages, group.first)
-        after = group.last
-    return found
-
-
-@contextlib.asynccontextmanager
-async def running(work: Coroutine[Any, Any, Result]) -> AsyncIterator[asyncio.Task[Result]]:
-    """Run something beside the block; it is cancelled at the end if it still waits."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(work)
-        yield task
-        task.cancel()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  the condition is the buffer's own figures, which announce nothing
-            await asyncio.sleep(0)
 
 
 async def test_messages_come_back_in_order_and_numbered_from_one(make: Callable[..., Buffer]) -> None:
@@ -181,10 +145,10 @@ async def test_a_lane_that_is_opened_again_goes_on_where_it_was(make: Callable[.
         again = await buffer.lane(FEED)
         assert again.id == lane.id
         await again.append(messages(1, start=3))
-        assert await drain(again) == list(enumerate(messages(4), 1))
         async with running(again.read(4, KIB)) as reading:
             await asyncio.sleep(0)
             assert not reading.done()
+        assert await drain(again) == list(enumerate(messages(4), 1))
 
 
 async def test_forgotten_messages_are_not_read_again(make: Callable[..., Buffer]) -> None:

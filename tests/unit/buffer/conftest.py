@@ -1,6 +1,6 @@
-"""What the tests of the spool share."""
+"""Fixtures of the spool's tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,7 @@ from structlog.typing import EventDict
 
 from service.buffer.files import Files
 from service.buffer.spool import Spool
-
-FEED = "acme.scores"
+from tests.lanes import FEED, MIB
 
 
 @pytest.fixture
@@ -19,20 +18,17 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def spool(path: Path) -> Callable[..., Spool]:
-    """Make a spool in the same folder each time; small segments, reading from the files."""
+def open_spool(path: Path) -> Callable[..., Spool]:
+    """Make a spool, in the same folder each time, with small segments, that always reads from its files."""
 
-    def make(files: Files | None = None, max_bytes: int = 1 << 20, recent_bytes: int = 0) -> Spool:
-        return Spool(path, max_bytes, [FEED], files=files, recent_bytes=recent_bytes)
+    def make(files: Files | None = None) -> Spool:
+        return Spool(path, MIB, [FEED], files=files, recent_bytes=0)
 
     return make
 
 
 @pytest.fixture
-def logs() -> object:
+def logs() -> Iterator[list[EventDict]]:
     """What is logged while the test runs."""
     with capture_logs() as entries:
         yield entries
-
-
-Logs = list[EventDict]

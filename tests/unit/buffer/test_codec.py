@@ -60,7 +60,7 @@ def test_an_entry_tells_its_size() -> None:
     assert entry_size(data[:5]) == OVERHEAD
 
 
-@given(FIRST, MESSAGES.filter(bool), st.binary(max_size=300))
+@given(FIRST, MESSAGES.filter(bool), st.binary(min_size=2 * OVERHEAD, max_size=300))
 def test_the_next_sound_entry_is_found_behind_any_garbage(first: int, messages: list[Message], garbage: bytes) -> None:
     data = garbage + stored(first + 2, messages)
     assert resync(data, first, LIMIT) == (len(garbage), first + 2)

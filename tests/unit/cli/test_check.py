@@ -40,7 +40,7 @@ def test_a_good_configuration_is_explained(file: Path) -> None:
     code, out, err = run()
     assert (code, err) == (0, "")
     assert "acme.polled (rest) into goals: exactly once\n" in out
-    assert "acme.heard (websocket) into goals: exactly once\n" in out
+    assert "acme.heard (websocket) into goals: best effort\n" in out
     assert "goals: 2 columns, key id; the greatest at wins\n" in out
     assert "database: embedded PostgreSQL, schema public\n" in out
     assert "memory: queues hold at most 16 MiB\n" in out
@@ -92,6 +92,6 @@ def test_machines_get_the_meaning_as_json(file: Path) -> None:
     code, out, _err = run("--json")
     found = json.loads(out)
     assert (code, found["ok"], found["problems"]) == (0, True, [])
-    assert [feed["guarantee"] for feed in found["feeds"]] == ["exactly once", "exactly once"]
+    assert [feed["guarantee"] for feed in found["feeds"]] == ["exactly once", "best effort"]
     assert found["tables"][0]["key"] == ["id"]
     assert "hunter2" not in out

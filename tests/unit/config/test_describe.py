@@ -28,7 +28,7 @@ def read(buffer: str) -> Config:
     [
         ("spool", 0, "exactly once", "goes on from the committed position"),
         ("memory", 0, "exactly once", "goes on from the committed position"),
-        ("spool", 1, "exactly once", "while the connection is down is never received"),
+        ("spool", 1, "best effort", "while the connection is down is never received"),
         ("memory", 1, "best effort", "loses what was received"),
     ],
 )

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import asyncpg
@@ -87,6 +88,24 @@ async def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
         settings.write("shared_buffers = plenty\n")
     with pytest.raises(StartError, match=r"does not start.*FATAL.*contains errors"):
         async with embedded_postgres(data):
+            pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another user")
+async def test_root_without_user_namespaces_runs_it_as_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.binaries._NAMESPACE", ("false",))
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # noqa: PTH101  nobody must reach it, unlike pytest's own folders
+        async with embedded_postgres(Path(folder) / "postgres") as url:
+            assert await ask(url, "SELECT 1") == 1
+            assert os.stat(f"{folder}/postgres").st_uid == 65534  # noqa: PTH116  as above
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another user")
+async def test_a_folder_that_nobody_cannot_reach_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.binaries._NAMESPACE", ("false",))
+    with pytest.raises(StartError, match=r"cannot be set up in .*postgres.*Permission denied"):
+        async with embedded_postgres(tmp_path / "postgres"):
             pass
 
 

@@ -1,0 +1,152 @@
+"""A feed's transform: decodes messages, maps their records to rows by compiled code, and refuses what does not fit."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from service.config.feeds import FeedSettings
+from service.config.tables import Table
+from service.errors import FormatError
+from service.formats import Format
+from service.model import Message, Refusal, Row
+from service.transform.code import build, indented
+from service.transform.columns import ColumnCode
+from service.transform.explain import Judge, Verdict
+from service.transform.violations import Violation, kind_of, shown
+from service.transform.where import Where
+
+
+class Mapped(msgspec.Struct):
+    """What records became.
+
+    Attributes:
+        rows: in the order of their records.
+        refusals: of the records that do not fit.
+        filtered: how many `where`, or `on_invalid: drop`, left out.
+    """
+
+    rows: list[Row]
+    refusals: list[Refusal]
+    filtered: int
+
+
+class Transform:
+    """Turns the messages of one feed into rows of one table.
+
+    Args:
+        feed: ``provider.feed``.
+        settings: the feed's.
+        name: the table's.
+        table: the table's columns.
+
+    Raises:
+        ConfigError: a constant, default or bound does not fit its column.
+    """
+
+    def __init__(self, feed: str, settings: FeedSettings, name: str, table: Table) -> None:
+        self.feed = feed
+        self.table = name
+        self._records = settings.records
+        self._format = cast("Format", settings.format)
+        where = Where(settings.where) if settings.where is not None else None
+        lists = any(path.startswith("[") for value in settings.map.values() for path in value.from_)
+        columns = [
+            ColumnCode(
+                column,
+                f"k{number}",
+                spec,
+                settings.map.get(column),
+                f"tables.{name}.columns.{column}",
+                feed,
+                lists=lists,
+            )
+            for number, (column, spec) in enumerate(table.columns.items())
+        ]
+        self._judge = Judge(columns, table)
+        self._run = _compile(columns, where, (dict, list) if lists else (dict,))
+
+    def decode(self, message: Message) -> list[Any]:
+        """Give the records of a message.
+
+        Raises:
+            FormatError: its bytes are not what the format says.
+        """
+        return self._format.decode(message, self._records)
+
+    def map(self, message: Message, records: Sequence[Any], start: int = 0) -> Mapped:
+        """Map records of a message.
+
+        Args:
+            message: that they were decoded from.
+            records: some or all of them.
+            start: the number of the first of them within the message.
+        """
+        mapped = Mapped([], [], 0)
+
+        def failed(index: int, record: Any, fault: Violation) -> None:
+            verdict = self._verdict(message, record, fault)
+            if verdict.row is not None:
+                mapped.rows.append(verdict.row)
+            elif verdict.reason:
+                mapped.refusals.append(self._refusal(message, start + index, verdict.reason, verdict.detail))
+            else:
+                mapped.filtered += 1
+
+        filtered = self._run(records, message, mapped.rows.append, failed)
+        mapped.filtered += filtered
+        return mapped
+
+    def undecodable(self, message: Message, error: FormatError) -> Refusal:
+        """Refuse a whole message that does not decode."""
+        kind = self._format.model_dump()["kind"]
+        reason, detail = f"{kind}: not decodable", f"the message is not {kind}: {error}"
+        return Refusal(self.feed, self.table, reason, detail, None, message.body, message.received_at)
+
+    def refuse(self, message: Message, row: int, reason: str, detail: str) -> Refusal:
+        """Refuse the record of the ``row``-th row, from 0, that a message yields: the database refused the row."""
+        records = self.decode(message)
+        rows: list[Row] = []
+
+        def failed(_index: int, record: Any, fault: Violation) -> None:
+            verdict = self._verdict(message, record, fault)
+            if verdict.row is not None:
+                rows.append(verdict.row)
+
+        for index, record in enumerate(records):
+            self._run((record,), message, rows.append, failed)
+            if len(rows) > row:
+                return self._refusal(message, index, reason, detail)
+        return Refusal(self.feed, self.table, reason, detail, None, message.body, message.received_at)
+
+    def _verdict(self, message: Message, record: Any, fault: Violation) -> Verdict:
+        """Judge a record by its columns, unless it never came to them."""
+        if fault.rule == "record":
+            return Verdict(None, "record: not an object", f"{shown(record)} {fault.said}; {fault.remedy}")
+        if fault.rule == "where":
+            return Verdict(None, "where: not computable", f"{fault.said} for {shown(record)}; {fault.remedy}")
+        return self._judge.judge(record, message)
+
+    def _refusal(self, message: Message, index: int, reason: str, detail: str) -> Refusal:
+        raw = self._format.raw(message, self._records, index)
+        return Refusal(self.feed, self.table, reason, detail, raw, message.body, message.received_at, index)
+
+
+def _compile(columns: Sequence[ColumnCode], where: Where | None, kinds: tuple[type, ...]) -> Callable[..., int]:
+    """Make the function that maps records: it hands each row to ``keep``, each failure to ``failed``."""
+    constants: dict[str, Any] = {"Violation": Violation, "where": where, "kinds": kinds, "misplaced": _misplaced}
+    body = ["if type(r) not in kinds:", "    raise misplaced(r)"]
+    if where is not None:
+        body += ["if not where(r):", "    filtered += 1", "    continue"]
+    for number, column in enumerate(columns):
+        constants |= column.constants
+        body += [*column.lines, f"c{number} = v"]
+    body.append(f"keep(({''.join(f'c{number}, ' for number in range(len(columns)))}))")
+    loop = ["for i, r in enumerate(records):", "    try:", *indented(body, 2)]
+    loop += ["    except Violation as fault:", "        failed(i, r, fault)"]
+    return build("run(records, m, keep, failed)", ["filtered = 0", *loop, "return filtered"], constants)
+
+
+def _misplaced(record: Any) -> Violation:
+    remedy = "set `records` to the path of the list of objects"
+    return Violation(record, "record", f"is {kind_of(record)}, not an object", remedy)

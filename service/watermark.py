@@ -1,0 +1,68 @@
+"""How far an incremental feed has come: which of two values is newer, and what lies a while before one."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+Mark: TypeAlias = str | int
+"""A value that orders changes, in the provider's own form: a number, an ISO 8601 moment, or other text."""
+
+_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
+_EPOCH_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (0, 1))
+"""From which size on a number counts how many units a second: nano-, micro-, milliseconds, seconds."""
+
+
+def newest(values: Iterable[Any]) -> Mark | None:
+    """Give the newest of some values; None when there is none. What is neither text nor number is passed over."""
+    marks = [mark for value in values if (mark := _mark(value)) is not None]
+    return max(marks, key=_order, default=None)
+
+
+def reach_back(mark: Mark, seconds: float) -> Mark:
+    """Give the mark of a moment that lies some seconds earlier, written in the same form.
+
+    A number is taken for an epoch in s, ms, us or ns, by its size. Text that is no moment stays as it is.
+    """
+    if not seconds:
+        return mark
+    if _NUMBER.fullmatch(str(mark)):
+        number = Decimal(str(mark))
+        unit = next(unit for size, unit in _EPOCH_UNITS if abs(number) >= size)
+        earlier = number - int(seconds * unit)
+        return int(earlier) if isinstance(mark, int) else f"{earlier:f}"
+    try:
+        moment = datetime.fromisoformat(str(mark)) - timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        return mark
+    return _like(str(mark), moment)
+
+
+def _mark(value: Any) -> Mark | None:
+    if isinstance(value, Decimal):
+        return str(value)
+    return value if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
+
+
+def _order(mark: Mark) -> tuple[int, Any]:
+    """Order numbers, then moments, then other text."""
+    text = str(mark)
+    if _NUMBER.fullmatch(text):
+        return 1, Decimal(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return 3, text
+    # A provider that writes no zone writes the same one everywhere: which, does not matter to the order.
+    return 2, moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _like(example: str, moment: datetime) -> str:
+    """Write a moment as the example is written: its separator, its fraction of a second, its Z."""
+    if len(example) == len("2026-01-01"):
+        return moment.date().isoformat()
+    fraction = re.search(r"[.,](\d+)", example)
+    precision = "seconds" if fraction is None else "milliseconds" if len(fraction[1]) <= 3 else "microseconds"
+    text = moment.isoformat(example[10], precision)
+    return text.replace("+00:00", "Z") if example.endswith("Z") else text

@@ -1,0 +1,120 @@
+"""A link that keeps what a source hands on: what the pipeline is to a source, without the rest."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, cast
+
+from service.config.settings import Provider as ProviderSettings
+from service.errors import SourceLost, SourceRefused
+from service.model import Message, Position
+from service.provider import Provider
+from service.sources import Source
+
+FEED = {"into": "t", "map": {}}
+
+
+def configured(feed: dict[str, Any], **provider: Any) -> tuple[Source, ProviderSettings]:
+    """Give a source and the settings of its provider, as config.yaml would."""
+    settings = ProviderSettings.model_validate({**provider, "feeds": {"feed": {**FEED, **feed}}})
+    return cast("Source", settings.feeds["feed"]), settings
+
+
+class Collector:
+    """Keeps messages, and holds the source up while ``room`` is not set."""
+
+    def __init__(self, provider: Provider, position: Position | None = None) -> None:
+        self.feed = "test.feed"
+        self.provider = provider
+        self.position = position
+        self.messages: list[Message] = []
+        self.groups: list[int] = []
+        self.lives = 0
+        self.polls: list[float] = []
+        self.emitting = 0
+        self.room = asyncio.Event()
+        self.room.set()
+        self._poke = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    async def emit(self, messages: Sequence[Message]) -> None:
+        self.emitting += len(messages)
+        self._changed.set()
+        await self.room.wait()
+        self.messages += messages
+        self.groups.append(len(messages))
+        self.position = messages[-1].position or self.position
+        self._changed.set()
+
+    async def settled(self) -> None:
+        await self.room.wait()
+
+    def alive(self) -> None:
+        self.lives += 1
+        self._changed.set()
+
+    async def wait_until(self, moment: float) -> None:
+        self.polls.append(moment)
+        self._changed.set()
+        self._poke.clear()
+        try:
+            async with asyncio.timeout(max(0.0, moment - time.time())):
+                await self._poke.wait()
+        except TimeoutError:
+            return
+
+    def poll(self) -> None:
+        """Ask for a poll by hand."""
+        self._poke.set()
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [message.body for message in self.messages]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds that this link can make true."""
+        async with asyncio.timeout(20):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Run:
+    """A source at work beside the test."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.error: SourceLost | SourceRefused | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    async def watch(self, source: Source, link: Collector) -> None:
+        try:
+            await source.run(link)
+        except (SourceLost, SourceRefused) as error:
+            self.error = error
+        finally:
+            self.ended.set()
+
+    async def end(self) -> None:
+        """Wait until the source ends by itself, and raise what it raised."""
+        async with asyncio.timeout(20):
+            await self.ended.wait()
+        if self.error is not None:
+            raise self.error
+
+    async def cancel(self) -> None:
+        """Cancel the source and wait for it."""
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+@contextlib.asynccontextmanager
+async def running(source: Source, link: Collector) -> AsyncIterator[Run]:
+    """Run a source beside the test; at the end it is cancelled."""
+    run = Run()
+    async with asyncio.TaskGroup() as group:
+        run.task = group.create_task(run.watch(source, link))
+        yield run
+        run.task.cancel()

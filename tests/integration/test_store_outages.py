@@ -1,0 +1,236 @@
+"""The store and a database that fails: nothing is half written, nothing twice, and it goes on by itself."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from service.errors import StoreLost, TableRefused
+from service.model import Counts, Row
+from service.store.store import Store
+from tests.postgres import Cluster
+from tests.store_feed import Feed, store_of, table
+
+TABLES = {"matches": table("id", {"id": "text", "n": "integer"})}
+ROWS: list[Row] = [(f"{number:04}", number) for number in range(500)]
+
+
+@pytest.fixture
+async def store(database: str) -> AsyncIterator[Store]:
+    async with store_of(database, TABLES) as opened:
+        await opened.prepare()
+        yield opened
+
+
+@asynccontextmanager
+async def session(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def execute(url: str, *statements: str) -> None:
+    async with session(url) as connection:
+        for statement in statements:
+            await connection.execute(statement)
+
+
+async def count(url: str) -> int:
+    async with session(url) as connection:
+        found: int = await connection.fetchval("SELECT count(*) FROM matches")
+        return found
+
+
+async def until_blocked(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
+    """Wait until a session of the store waits for a lock; return its process id."""
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'headrace' AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(10):
+        while True:
+            if (pid := await connection.fetchval(query)) is not None:
+                return int(pid)
+
+
+async def test_a_session_that_is_ended_in_mid_batch_leaves_nothing_and_the_batch_may_be_repeated(
+    store: Store, database: str
+) -> None:
+    feed = Feed(store)
+    async with session(database) as other, asyncio.TaskGroup() as tasks, other.transaction():
+        await other.execute("INSERT INTO matches VALUES ('0300', 0)")
+        attempt = tasks.create_task(_outcome(feed))
+        await other.execute("SELECT pg_terminate_backend($1)", await until_blocked(other))
+        outcome = await attempt
+        await other.execute("DELETE FROM matches")
+    assert isinstance(outcome, StoreLost)
+    assert await count(database) == 0
+    assert await store.position("acme.scores") is None
+    assert (await feed.load(ROWS)).inserted == 500
+
+
+async def _outcome(feed: Feed) -> Counts | Exception:
+    try:
+        return await feed.load(ROWS)
+    except (StoreLost, TableRefused) as error:
+        return error
+
+
+@asynccontextmanager
+async def commit_swallower(url: str) -> AsyncIterator[str]:
+    """Stand between the store and the database: pass everything on, but cut the line at the answer to a COMMIT."""
+    parts = urlsplit(url)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, down = await asyncio.open_connection(parts.hostname, parts.port)
+        async with asyncio.TaskGroup() as pumps:
+            asked = pumps.create_task(pump(reader, down))
+            answered = pumps.create_task(pump(upstream, writer))
+            await asyncio.wait([asked, answered], return_when=asyncio.FIRST_COMPLETED)
+            for end in (writer, down):
+                end.close()
+
+    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while (data := await source.read(1 << 16)) and b"COMMIT\0" not in data:  # CommandComplete
+                target.write(data)
+                await target.drain()
+        except ConnectionError:
+            return
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield parts._replace(netloc=f"postgres@127.0.0.1:{port}").geturl()
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_done_twice(store: Store, database: str) -> None:
+    feed = Feed(store)
+    await feed.load(ROWS[:10])
+    write = feed.write({"matches": ROWS})
+    async with commit_swallower(f"{database}?sslmode=disable") as url, store_of(url, TABLES) as unlucky:
+        with pytest.raises(StoreLost):
+            await unlucky.commit(write)
+    assert await count(database) == 500
+    commit, counts, tables = await store.commit(write)
+    assert counts == Counts(received=500, inserted=490, unchanged=10)
+    assert tables == {"matches": Counts(inserted=490, unchanged=10)}
+    assert commit.sequence == 510
+    assert await store.position("acme.scores") == commit
+
+
+async def test_a_restart_of_the_server_is_survived_by_every_connection_of_the_pool(cluster: Cluster) -> None:
+    async with store_of(cluster.url(), TABLES) as store:
+        await store.prepare()
+        async with asyncio.TaskGroup() as pings:
+            for _ in range(2):
+                pings.create_task(store.ping())
+        feed = Feed(store)
+        await feed.load(ROWS[:250])
+        await asyncio.to_thread(cluster.stop_immediate)
+        with pytest.raises(StoreLost, match="no connection to the database"):
+            await store.ping()
+        with pytest.raises(StoreLost):
+            await feed.load(ROWS)
+        await asyncio.to_thread(cluster.start)
+        assert await feed.load(ROWS) == Counts(received=500, inserted=250, unchanged=250)
+        await store.ping()
+
+
+async def test_a_dropped_table_is_refused_and_heals_when_it_is_back(store: Store, database: str) -> None:
+    feed = Feed(store)
+    await execute(database, "ALTER TABLE matches RENAME TO away")
+    with pytest.raises(TableRefused, match=r'relation "public\.matches" does not exist'):
+        await feed.load(ROWS)
+    await execute(database, "ALTER TABLE away RENAME TO matches")
+    assert (await feed.load(ROWS)).inserted == 500
+
+
+async def test_a_column_that_went_is_refused_and_heals(store: Store, database: str) -> None:
+    feed = Feed(store)
+    await feed.load(ROWS[:1])
+    await execute(database, "ALTER TABLE matches DROP COLUMN n")
+    with pytest.raises(TableRefused, match="does not exist"):
+        await feed.load(ROWS)
+    await execute(database, "ALTER TABLE matches ADD COLUMN n numeric")
+    assert (await feed.load(ROWS)).updated == 1
+
+
+async def test_a_right_that_is_missing_is_the_tables_fault(store: Store, database: str) -> None:
+    role = f"reader_{database.rpartition('/')[2]}"
+    await execute(
+        database,
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT USAGE ON SCHEMA headrace TO {role}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA headrace TO {role}",
+        f"GRANT SELECT ON matches TO {role}",
+    )
+    async with store_of(database.replace("postgres@", f"{role}@"), TABLES) as reader:
+        with pytest.raises(TableRefused, match="permission denied for table matches"):
+            await Feed(reader).load(ROWS)
+    await execute(database, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+async def test_a_database_that_turns_read_only_is_waited_for(database: str) -> None:
+    async with store_of(database, TABLES) as store:
+        await store.prepare()
+    await execute(database, f"ALTER DATABASE {database.rpartition('/')[2]} SET default_transaction_read_only = on")
+    async with store_of(database, TABLES) as store:
+        with pytest.raises(StoreLost, match="read-only"):
+            await Feed(store).load(ROWS)
+
+
+async def test_a_database_that_does_not_exist_is_named(postgres: Cluster) -> None:
+    async with store_of(postgres.url("nowhere"), TABLES) as store:
+        with pytest.raises(TableRefused, match='database "nowhere" does not exist'):
+            await store.prepare()
+
+
+async def test_a_locked_table_is_not_waited_for_for_ever(
+    store: Store, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.store._TERMS", "SET LOCAL lock_timeout = '100ms'")
+    async with session(database) as other, other.transaction():
+        await other.execute("LOCK TABLE matches")
+        with pytest.raises(StoreLost, match="lock timeout"):
+            await Feed(store).load(ROWS)
+
+
+async def test_concurrent_batches_with_the_same_keys_do_not_deadlock(store: Store, database: str) -> None:
+    first, second = Feed(store, "acme.one"), Feed(store, "acme.two")
+
+    async def load(feed: Feed, rows: list[Row]) -> None:
+        for step in range(10):
+            await feed.load([(key, step * 1000 + number) for key, number in rows])
+
+    started = time.monotonic()
+    async with asyncio.TaskGroup() as feeds:
+        feeds.create_task(load(first, ROWS))
+        feeds.create_task(load(second, ROWS[::-1]))
+    assert time.monotonic() - started < 10
+    assert await count(database) == 500
+
+
+async def test_more_feeds_than_connections_take_turns(store: Store, database: str) -> None:
+    feeds = [Feed(store, f"acme.f{number}") for number in range(10)]
+    async with asyncio.TaskGroup() as tasks:
+        for number, feed in enumerate(feeds):
+            tasks.create_task(feed.load([(f"{number}", number)]))
+    assert await count(database) == 10
+
+
+async def test_a_commit_that_is_cancelled_leaves_nothing_and_the_store_usable(store: Store, database: str) -> None:
+    feed = Feed(store)
+    async with session(database) as other, other.transaction():
+        await other.execute("INSERT INTO matches VALUES ('0300', 0)")
+        attempt = asyncio.ensure_future(feed.load(ROWS))
+        await until_blocked(other)
+        attempt.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+        await other.execute("DELETE FROM matches")
+    assert await store.position("acme.scores") is None
+    assert (await feed.load(ROWS)).inserted == 500

@@ -1,0 +1,138 @@
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import FormatError
+from service.formats.json import Json
+from service.model import Message
+
+CASES = Path("/work/shared/feeds/json/test_parsing")
+FOOTBALL = Path("/work/shared/feeds/football/poll/broken.json")
+
+
+def records(body: bytes, path: str | None = None, *, single: bool = False) -> list[object]:
+    return Json(single=single).decode(Message(body, 0.0), path)
+
+
+def refusal(body: bytes, path: str | None = None) -> str:
+    with pytest.raises(FormatError) as caught:
+        records(body, path)
+    return str(caught.value)
+
+
+def test_a_list_holds_records_and_an_object_is_one() -> None:
+    assert records(b'[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]
+    assert records(b' {"a": 1}\n') == [{"a": 1}]
+    assert records(b"[]") == []
+
+
+def test_a_frame_that_is_a_list_may_be_one_record() -> None:
+    assert records(b'[42, "te"]', single=True) == [[42, "te"]]
+    assert Json(single=True).raw(Message(b' [42, "te"]', 0.0), None, 0) == b'[42, "te"]'
+
+
+def test_numbers_keep_every_digit() -> None:
+    (record,) = records(b'{"d": 1.10, "e": 1e400, "i": 123456789012345678901234567890}')
+    assert record == {"d": Decimal("1.10"), "e": Decimal("1e400"), "i": 123456789012345678901234567890}
+    assert str(record["d"]) == "1.10"
+
+
+def test_a_byte_order_mark_is_accepted_once() -> None:
+    assert records(b"\xef\xbb\xbf[1]") == [1]
+    assert "byte 0" in refusal(b"\xef\xbb\xbf" * 50_000)
+
+
+def test_records_lie_at_the_path() -> None:
+    body = b'{"data": {"list": [{"a": 1}, {"a": 2}], "one": {"b": 3}}, "x": [[1], [2, 3]]}'
+    assert records(body, "data.list") == [{"a": 1}, {"a": 2}]
+    assert records(body, "data.one") == [{"b": 3}]
+    assert records(body, "x[1]") == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "said"),
+    [
+        (b'{"match": []}', "matches", "there is no 'matches'; did you mean 'match'? there are the keys 'match'"),
+        (b"{}", "matches", "the object is empty"),
+        (b"[1]", "matches", "a list of 1 items is there"),
+        (b"[1]", "[3]", "there is no 3; a list of 1 items is there"),
+        (b'{"a": null}', "a", "leads to null"),
+        (b'{"a": null}', "a.b", "null is there"),
+        (b'{"a": true}', "a", "leads to true"),
+        (b'{"a": "x"}', "a[0]", "text is there"),
+    ],
+)
+def test_a_path_that_leads_nowhere_says_what_is_there(body: bytes, path: str, said: str) -> None:
+    message = refusal(body, path)
+    assert f"`records: {path}`" in message
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "the message is empty"),
+        (b" \n", "the message is empty"),
+        (b"\xef\xbb\xbf", "the message is empty"),
+        (b"<html>", "invalid character (byte 0); the message begins with '<html>'"),
+        (b'{"a": 1,}', "(byte 8)"),
+        (b'{"a": 1', "truncated"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'"\xff"', "not UTF-8"),
+        (b"[1e99999999999999999999]", "too large an exponent"),
+        (b"1" * 5000, "Integer value out of range"),
+        (b"NaN", "invalid character"),
+    ],
+)
+def test_what_is_not_json_is_refused_with_the_place(body: bytes, said: str) -> None:
+    assert said in refusal(body)
+
+
+def test_the_raw_bytes_of_a_record_are_those_that_were_sent() -> None:
+    message = Message(b'\xef\xbb\xbf{"data": [{"a": 1.10 },  {"a":\t2}, 3]}', 0.0)
+    assert [Json().raw(message, "data", index) for index in range(3)] == [b'{"a": 1.10 }', b'{"a":\t2}', b"3"]
+    assert Json().raw(Message(b' {"a": 1}\n', 0.0), None, 0) == b'{"a": 1}'
+
+
+def test_the_raw_bytes_of_another_message_are_not_mixed_up() -> None:
+    first, second = Message(b"[1, 2]", 0.0), Message(b"[3, 4]", 0.0)
+    assert Json().raw(first, None, 1) == b"2"
+    assert Json().raw(second, None, 1) == b"4"
+    assert Json().raw(first, None, 0) == b"1"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the JSON parsing cases are not here")
+def test_all_published_parsing_cases_behave() -> None:
+    wrong = []
+    files = sorted(CASES.glob("*.json"))
+    for file in files:
+        try:
+            Json().decode(Message(file.read_bytes(), 0.0), None)
+            decodes = True
+        except FormatError:
+            decodes = False
+        if (file.name[0] == "y" and not decodes) or (file.name[0] == "n" and decodes):
+            wrong.append(file.name)
+    assert wrong == []
+    assert len(files) == 318
+
+
+@pytest.mark.skipif(not FOOTBALL.is_file(), reason="the recorded payloads are not here")
+def test_what_a_provider_really_published_is_refused_with_its_place() -> None:
+    assert "(byte " in refusal(FOOTBALL.read_bytes())
+
+
+@given(st.binary() | st.text().map(str.encode) | st.lists(st.sampled_from(b'[]{}",:01e.-\\u')).map(bytes))
+def test_any_bytes_give_records_or_a_format_error(body: bytes) -> None:
+    for path in (None, "a", "a[0].b"):
+        try:
+            found = records(body, path)
+        except FormatError:
+            continue
+        for index, record in enumerate(found):
+            raw = Json().raw(Message(body, 0.0), path, index)
+            assert msgspec.json.Decoder(float_hook=Decimal).decode(raw) == record

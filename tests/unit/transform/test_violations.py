@@ -1,0 +1,36 @@
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from service.transform.violations import kind_of, shown
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("x", '"x"'),
+        (Decimal("1.10"), "1.10"),
+        ({"a": [1, None]}, '{"a":[1,null]}'),
+        ("\ud800", r"'\ud800'"),
+        (b"\0", '"AA=="'),
+    ],
+)
+def test_a_value_is_shown_as_json(value: Any, expected: str) -> None:
+    assert shown(value) == expected
+
+
+def test_a_long_value_is_shortened_and_a_deep_one_named() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert shown("x" * 1000) == f'"{"x" * 79}…'
+    assert shown(deep) == "a list"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(None, "null"), (True, "a boolean"), (1, "a number"), ("", "text"), ([], "a list"), ({}, "an object")],
+)
+def test_a_kind_has_the_name_that_people_use(value: Any, name: str) -> None:
+    assert kind_of(value) == name
