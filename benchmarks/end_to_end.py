@@ -1,4 +1,4 @@
-"""From a WebSocket to upserted rows: Headrace beside the limit of the same server and beside a good hand-written script.
+"""From a WebSocket to upserted rows: Headrace beside the limit of the same server and a good script by hand.
 
 One run interleaves all contestants several times on one PostgreSQL (fsync on) and prints medians. The limit runs twice
 (A/A), so that the noise can be seen. Rows are counted in Postgres. Every message is about 1.4 KB of JSON with a key of
@@ -17,7 +17,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -177,7 +177,7 @@ async def limit(url: str, messages: int) -> float:
     return seconds
 
 
-async def _once(data: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN202  what asyncpg wants to read from
+async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
@@ -189,7 +189,9 @@ async def until_loaded(url: str, messages: int) -> None:
     await connection.close()
 
 
-async def contest(command: list[str], folder: Path, url: str, messages: int, ready: Callable[[], Awaitable[None]]) -> tuple[float, float]:  # fmt: skip  # noqa: E501
+async def contest(
+    command: list[str], folder: Path, url: str, messages: int, ready: Callable[[], Awaitable[None]]
+) -> tuple[float, float]:
     """Run a process against the sender; give seconds from the first frame to the last row, and CPU us a record."""
     go = multiprocessing.Event()
     sender = multiprocessing.Process(target=send, args=(int(os.environ["SENDER"]), messages, go), daemon=True)
@@ -241,7 +243,9 @@ async def measure(messages: int, rounds: int) -> dict[str, list[tuple[float, flo
     """Interleave the contestants."""
     results: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
-        cluster = Cluster(Path(name) / "postgres", {"max_connections": "20", "shared_buffers": "256MB", "max_wal_size": "4GB"})
+        cluster = Cluster(
+            Path(name) / "postgres", {"max_connections": "20", "shared_buffers": "256MB", "max_wal_size": "4GB"}
+        )
         cluster.make()
         cluster.start()
         url = cluster.url("bench")
@@ -280,7 +284,8 @@ def main() -> None:
     for contestant, runs in results.items():
         seconds = [run[0] for run in runs]
         median = statistics.median(seconds)
-        rate = f"{arguments.messages / median:,.0f} ({arguments.messages / max(seconds):,.0f}..{arguments.messages / min(seconds):,.0f})"
+        slowest, fastest = arguments.messages / max(seconds), arguments.messages / min(seconds)
+        rate = f"{arguments.messages / median:,.0f} ({slowest:,.0f}..{fastest:,.0f})"
         cpu = statistics.median(run[1] for run in runs)
         print(f"| {contestant} | {rate} | {best / median:.2f} | {f'{cpu:.1f}' if cpu else ''} |")
 

@@ -111,7 +111,7 @@ class Daemon:
 
     async def _watch(self, store: Store) -> None:
         """Prepare the tables as soon as the database answers, then keep an eye on it."""
-        overview, delays = self.overview, Backoff(ceiling=10)
+        overview, delays = self.overview, Backoff(ceiling=WATCH_EVERY)
         while True:
             try:
                 if overview.prepared.is_set():

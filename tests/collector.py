@@ -44,7 +44,8 @@ class Collector:
         await self.room.wait()
         self.messages += messages
         self.groups.append(len(messages))
-        self.position = messages[-1].position or self.position
+        if messages[-1].position is not None:
+            self.position = messages[-1].position
         self._changed.set()
 
     async def settled(self) -> None:

@@ -12,9 +12,7 @@ def set_up_logging(settings: Log) -> None:
     """Write log lines to stderr: coloured on a terminal, JSON otherwise, unless the configuration says."""
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if console
-        else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
@@ -23,8 +21,6 @@ def set_up_logging(settings: Log) -> None:
             *(() if console else (structlog.processors.dict_tracebacks,)),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[settings.level.upper()]
-        ),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )

@@ -32,9 +32,7 @@ class Ledger:
         """Note records that left the buffer."""
         self.in_flight += records
 
-    def settle(
-        self, commit: Commit, counts: Counts, tables: dict[str, Counts], received: int, at: float
-    ) -> None:
+    def settle(self, commit: Commit, counts: Counts, tables: dict[str, Counts], received: int, at: float) -> None:
         """Note a committed batch of ``received`` records."""
         self.in_flight -= received
         self.committed = commit.counts

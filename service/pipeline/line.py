@@ -66,9 +66,7 @@ class Line:
         worker = Worker(lane, self._transform, batches, self.ledger)
         standing = asyncio.Event()
         async with asyncio.TaskGroup() as loading:
-            loading.create_task(
-                self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load"
-            )
+            loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")
             async with _closing(lane, loader if buffer.durable else None), asyncio.TaskGroup() as appending:
                 appending.create_task(inlet.run(), name=f"{self.name} inlet")
                 async with inlet:

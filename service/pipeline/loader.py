@@ -27,9 +27,7 @@ class Loader:
         trouble: why nothing can be written at the moment, or None.
     """
 
-    def __init__(
-        self, feed: str, store: Store, lane: Lane, batches: Batches, ledger: Ledger, max_wait: float
-    ) -> None:
+    def __init__(self, feed: str, store: Store, lane: Lane, batches: Batches, ledger: Ledger, max_wait: float) -> None:
         self._feed = feed
         self._store = store
         self._lane = lane
@@ -95,11 +93,10 @@ class Loader:
         while True:
             started = time.monotonic()
             try:
-                commit, counts, tables = await self._store.commit(
-                    batch.write(self._feed, self._lane.id, self._at)
-                )
+                commit, counts, tables = await self._store.commit(batch.write(self._feed, self._lane.id, self._at))
             except RowRefused as refused:
-                batch.take_out(refused)
+                for each in (refused, *refused.also):
+                    batch.take_out(each)
             except (StoreLost, TableRefused) as error:
                 await self._wait(error, delays)
             else:

@@ -152,9 +152,11 @@ class Provider:
                 return await self._session.request(
                     method, request.url, headers=request.headers, data=request.body, allow_redirects=False
                 )
-            except ValueError as error:  # an address or a header that cannot be sent
-                reason = "is no address that can be asked" if isinstance(error, aiohttp.InvalidURL) else error
-                raise SourceRefused(f"{method} {plain(url)}: {self.said(str(reason))}") from error
+            except (ValueError, aiohttp.NonHttpUrlClientError) as error:
+                # Of an address aiohttp's own words hold the whole, with what may be secret in its query.
+                address = isinstance(error, aiohttp.ClientError)
+                reason = "this is no address that can be asked" if address else self.said(str(error))
+                raise SourceRefused(f"{method} {plain(url)}: {reason}") from error
 
     async def _check(self, response: aiohttp.ClientResponse, what: str) -> None:
         if response.status >= 300 and response.status != 304:

@@ -14,7 +14,7 @@ from yarl import URL
 
 from service.config.connectors import Connector, OneOf, Settings
 from service.config.units import Duration, Size
-from service.errors import SourceLost
+from service.errors import SourceLost, SourceRefused
 from service.lookup import DottedPath, lookup
 from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
@@ -115,7 +115,23 @@ class _Walker:
 
     async def poll(self) -> None:
         """Walk from the first page, or from where the last walk was interrupted."""
-        step: Step | None = self._first()
+        if self._paginator is None:
+            await self._walk(Step())
+            return
+        if "walk" in self._position:
+            try:
+                await self._walk(msgspec.convert(self._position["walk"], Step))
+            except SourceRefused as refused:
+                # A cursor that has expired meanwhile would be refused for ever; from the start nothing is missed.
+                log.warning("walk starts anew", feed=self._link.feed, reason=refused.reason)
+                self._position.pop("walk", None)
+                self._position.pop("high", None)
+            else:
+                return
+        await self._walk(self._paginator.first())
+
+    async def _walk(self, first: Step) -> None:
+        step: Step | None = first
         steps, bodies = [step], set[str]()
         while step is not None:
             url = self._address(step)
@@ -136,13 +152,6 @@ class _Walker:
             await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
             step = following if len(steps) < self._rest.max_pages else None
             steps.append(following)
-
-    def _first(self) -> Step:
-        if self._paginator is None:
-            return Step()
-        if "walk" in self._position:
-            return msgspec.convert(self._position["walk"], Step)
-        return self._paginator.first()
 
     def _next(self, step: Step, page: Page, steps: Sequence[Step | None]) -> Step | None:
         """Give the page that follows in this walk.

@@ -193,7 +193,7 @@ class WebSocket(Source):
         # The library has no public way to ask for what it holds. A message is whole once its last frame (fin) is
         # there; then recv does not wait.
         queue = connection.recv_messages.frames.queue
-        while len(frames) < GROUP and any(frame.fin for frame in queue):
+        while queue and len(frames) < GROUP and (queue[0].fin or any(frame.fin for frame in queue)):
             frames.append(await connection.recv(decode=False))
         return frames
 
@@ -234,7 +234,8 @@ class _Rule(NamedTuple):
 
 
 def _rule(role: str, match: dict[str, Any]) -> _Rule:
-    return _Rule(role, match, tuple(_needles(match)))
+    # The longest first: it is the least likely to be in other messages too.
+    return _Rule(role, match, tuple(sorted(_needles(match), key=len, reverse=True)))
 
 
 def _needles(value: Any) -> Iterator[bytes]:

@@ -88,4 +88,4 @@ def _connect_args(url: str) -> dict[str, Any]:
 def _refuse_closed(adapted: Any, _record: Any, _proxy: Any) -> None:
     """Have all older connections replaced once one is found closed, as after a restart of the server."""
     if adapted.driver_connection.is_closed():
-        return
+        raise InvalidatePoolError

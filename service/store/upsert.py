@@ -15,7 +15,6 @@ from service.model import Counts, Row
 from service.store.sqlstate import faults, unencodable
 from service.store.tables import DIALECT
 
-
 _SLICE = 500
 """Rows that are encoded before the event loop has a turn: about 3 ms."""
 
@@ -66,7 +65,7 @@ class Upsert:
 
         async def paced() -> AsyncIterator[Row]:
             nonlocal taken
-            for taken, row in enumerate(rows):  # noqa: B007  read where it fails
+            for taken, row in enumerate(rows):
                 yield row
                 if taken % _SLICE == _SLICE - 1:
                     await asyncio.sleep(0)

@@ -56,9 +56,7 @@ class Pages:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Prometheus text."""
-        return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def status(self, _request: web.Request) -> web.Response:
         """The whole state as JSON."""
@@ -66,9 +64,7 @@ class Pages:
 
     async def dashboard(self, _request: web.Request) -> web.StreamResponse:
         """A live picture of the status."""
-        return web.FileResponse(
-            DASHBOARD, headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline'"}
-        )
+        return web.FileResponse(DASHBOARD, headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline'"})
 
     def command(self, action: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Give the handler of one command to a feed."""
@@ -123,9 +119,7 @@ async def serve(overview: Overview, http: Http) -> AsyncIterator[int]:
         try:
             await site.start()
         except OSError as error:
-            raise StartError(
-                f"cannot listen on {http.host}:{http.port}: {error.strerror}; set http.port"
-            ) from error
+            raise StartError(f"cannot listen on {http.host}:{http.port}: {error.strerror}; set http.port") from error
         overview.port = runner.addresses[0][1]
         yield overview.port
     finally:

@@ -25,20 +25,12 @@ class Metrics(Collector):
         yield from self._histograms()
 
     def _counters(self) -> Iterator[Metric]:
-        messages = CounterMetricFamily(
-            "headrace_received_messages", "Messages safe in the buffer.", labels=["feed"]
-        )
+        messages = CounterMetricFamily("headrace_received_messages", "Messages safe in the buffer.", labels=["feed"])
         size = CounterMetricFamily("headrace_received_bytes", "Bytes of those messages.", labels=["feed"])
-        records = CounterMetricFamily(
-            "headrace_records", "Records by what became of them.", labels=["feed", "outcome"]
-        )
-        reconnects = CounterMetricFamily(
-            "headrace_feed_reconnects", "Starts after the first.", labels=["feed"]
-        )
+        records = CounterMetricFamily("headrace_records", "Records by what became of them.", labels=["feed", "outcome"])
+        reconnects = CounterMetricFamily("headrace_feed_reconnects", "Starts after the first.", labels=["feed"])
         gaps = CounterMetricFamily("headrace_feed_gaps", "Holes found in a feed.", labels=["feed"])
-        paused = CounterMetricFamily(
-            "headrace_source_paused_seconds", "Time spent waiting for room.", labels=["feed"]
-        )
+        paused = CounterMetricFamily("headrace_source_paused_seconds", "Time spent waiting for room.", labels=["feed"])
         for line in self._overview.lines:
             for outcome in OUTCOMES:
                 records.add_metric([line.name, outcome], getattr(line.ledger.session, outcome))
@@ -48,9 +40,7 @@ class Metrics(Collector):
                 size.add_metric([line.name], line.inlet.bytes_received)
                 reconnects.add_metric([line.name], line.feed.reconnects)
                 paused.add_metric([line.name], line.inlet.paused_seconds)
-        rows = CounterMetricFamily(
-            "headrace_rows", "Rows by what became of them.", labels=["table", "outcome"]
-        )
+        rows = CounterMetricFamily("headrace_rows", "Rows by what became of them.", labels=["table", "outcome"])
         for table, counts in self._overview.tables().items():
             for outcome in ROWS:
                 rows.add_metric([table, outcome], getattr(counts, outcome))
@@ -58,13 +48,9 @@ class Metrics(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("headrace_feed_up", "1 while the provider answers.", labels=["feed"])
-        lag = GaugeMetricFamily(
-            "headrace_feed_lag_seconds", "Age of the oldest uncommitted message.", labels=["feed"]
-        )
+        lag = GaugeMetricFamily("headrace_feed_lag_seconds", "Age of the oldest uncommitted message.", labels=["feed"])
         held = GaugeMetricFamily("headrace_queue_bytes", "Bytes waiting.", labels=["queue", "feed"])
-        room = GaugeMetricFamily(
-            "headrace_queue_capacity_bytes", "The most that may wait.", labels=["queue", "feed"]
-        )
+        room = GaugeMetricFamily("headrace_queue_capacity_bytes", "The most that may wait.", labels=["queue", "feed"])
         for line in self._overview.lines:
             up.add_metric([line.name], float(line.feed is not None and line.feed.up))
             lag.add_metric([line.name], line.lag())
@@ -78,9 +64,7 @@ class Metrics(Collector):
 
     def _histograms(self) -> Iterator[Metric]:
         rows = HistogramMetricFamily("headrace_batch_rows", "Rows of a batch.", labels=["feed"])
-        seconds = HistogramMetricFamily(
-            "headrace_batch_seconds", "Seconds of a batch's transaction.", labels=["feed"]
-        )
+        seconds = HistogramMetricFamily("headrace_batch_seconds", "Seconds of a batch's transaction.", labels=["feed"])
         age = HistogramMetricFamily(
             "headrace_end_to_end_seconds", "Receipt to commit of a batch's oldest message.", labels=["feed"]
         )

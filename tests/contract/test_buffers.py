@@ -175,6 +175,33 @@ async def test_nothing_is_held_once_all_is_forgotten(make: Callable[..., Buffer]
         assert lane.last_sequence == 4000
 
 
+async def test_room_is_given_back_group_by_group(make: Callable[..., Buffer]) -> None:
+    async with make() as buffer:
+        lane = await buffer.lane(FEED)
+        await lane.append(messages(30))
+        one = lane.stat().bytes // 30
+        after = 0
+        while after < 30:
+            group = await lane.read(after, KIB)
+            assert group is not None
+            assert len(group.messages) < 12
+            after = group.last
+            await lane.forget(after)
+            assert lane.stat().bytes == buffer.stat().bytes == (30 - after) * one
+
+
+async def test_a_reader_that_falls_behind_misses_nothing(make: Callable[..., Buffer]) -> None:
+    sent = messages(700, size=KIB)
+    async with make() as buffer:
+        lane = await buffer.lane(FEED)
+        await lane.append(sent[:10])
+        group = await lane.read(0, MIB)
+        assert group is not None
+        for start in range(10, 700, 30):
+            await lane.append(sent[start : start + 30])
+        assert await drain(lane, group.last, 60 * KIB) == list(enumerate(sent, 1))[group.last :]
+
+
 async def test_a_full_buffer_makes_the_writer_wait_until_room_is_given_back(make: Callable[..., Buffer]) -> None:
     async with make(max_bytes=MIB) as buffer, asyncio.timeout(10):
         lane = await buffer.lane(FEED)

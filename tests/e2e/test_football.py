@@ -1,7 +1,7 @@
 """A real league, as its provider published it: twelve states of a season, and one that was broken."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ async def test_twelve_states_and_a_broken_one_become_the_table_that_the_files_sa
                 matches = _matches(server.body)
                 received += 1 if matches is None else len(matches)
                 broken += matches is None
-            await daemon.until(lambda status, at=received: _settled(status, at))
+            await daemon.until(_settled(received))
             assert await _table(database) == _expected(states[:number])
         assert broken == 1
 
@@ -133,12 +133,12 @@ async def test_twelve_states_and_a_broken_one_become_the_table_that_the_files_sa
         polls = server.requests
         server.body = states[4].read_bytes()
         received += 1 + len(json.loads(server.body)["matches"])
-        status = await daemon.until(lambda status: _settled(status, received))
+        status = await daemon.until(_settled(received))
         assert server.requests > polls
         assert balanced(status)
         assert await _table(database) == _expected([*states, states[4]])
         assert await daemon.stop() == 0
 
 
-def _settled(status: dict[str, Any], received: int) -> bool:
-    return status["ledger"]["received"] == received and status["ledger"]["in_flight"] == 0
+def _settled(received: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda status: status["ledger"]["received"] == received and status["ledger"]["in_flight"] == 0

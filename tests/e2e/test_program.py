@@ -62,7 +62,13 @@ async def test_a_port_in_use_is_one_sentence_and_exit_1(tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         done = await asyncio.to_thread(
-            headrace, "run", "-c", str(CONFIG), folder=tmp_path, HEADRACE_PORT=str(port), DATABASE_URL="postgresql://x@127.0.0.1:1/x"
+            headrace,
+            "run",
+            "-c",
+            str(CONFIG),
+            folder=tmp_path,
+            HEADRACE_PORT=str(port),
+            DATABASE_URL="postgresql://x@127.0.0.1:1/x",
         )
     assert done.returncode == 1
     assert f":{port}" in done.stderr
@@ -72,7 +78,9 @@ async def test_a_port_in_use_is_one_sentence_and_exit_1(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_data_directory_without_rights_is_one_sentence_and_exit_1(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o500)
-    done = headrace("run", "-c", str(CONFIG), folder=tmp_path, HEADRACE_PORT="0", DATABASE_URL="postgresql://x@127.0.0.1:1/x")
+    done = headrace(
+        "run", "-c", str(CONFIG), folder=tmp_path, HEADRACE_PORT="0", DATABASE_URL="postgresql://x@127.0.0.1:1/x"
+    )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
 

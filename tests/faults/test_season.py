@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ def _environ(providers: Providers, database: str) -> dict[str, str]:
         "ACME_URL": providers.rest_url,
         "ACME_LIVE_URL": providers.websocket_url,
     }
+
+
+def _received(target: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda status: status["ledger"]["received"] >= target
 
 
 async def _until_equal(daemon: Daemon, providers: Providers, database: str) -> dict[str, Any]:
@@ -62,69 +67,80 @@ async def _nothing_twice(database: str, status: dict[str, Any]) -> None:
 
 
 async def test_kill_9_in_mid_stream_loses_nothing_and_doubles_nothing(database: str, tmp_path: Path) -> None:
-    async with Providers(speed=600, total=EVENTS, audience=1, faults=Faults(poison=POISON)) as providers:
-        async with Daemon(tmp_path, _environ(providers, database)) as daemon:
-            for target in (300, 900, 1500):
-                await daemon.until(lambda status, target=target: status["ledger"]["loaded"] >= target)
-                await daemon.kill()
-                await daemon.start()
-            await _until_equal(daemon, providers, database)
+    async with (
+        Providers(speed=600, total=EVENTS, audience=1, faults=Faults(poison=POISON)) as providers,
+        Daemon(tmp_path, _environ(providers, database)) as daemon,
+    ):
+        for target in (800, 1500, 2200):
+            await daemon.until(_received(target))
+            await daemon.kill()
+            await daemon.start()
+        await _until_equal(daemon, providers, database)
 
 
 async def test_a_database_that_stops_and_starts_costs_nothing(cluster: Cluster, tmp_path: Path) -> None:
     database = cluster.url("postgres")
-    async with Providers(speed=150, total=EVENTS, audience=1, faults=Faults(poison=POISON)) as providers:
-        async with Daemon(tmp_path, _environ(providers, database)) as daemon:
-            await daemon.until(lambda status: status["ledger"]["loaded"] >= 200)
-            before = await daemon.status()
-            await asyncio.to_thread(cluster.stop)
-            await daemon.until(lambda status: not status["ready"] and status["checks"]["database"] != "ok")
-            # The promise is about an outage of 20 s, so this one lasts 20 s.
-            await asyncio.sleep(20)
-            during = await daemon.status()
-            assert (await daemon.get("/livez"))[0] == 200
-            assert (await daemon.get("/readyz"))[0] == 503
-            assert during["feeds"]["acme.scores"]["state"] == "live"
-            assert during["feeds"]["acme.scores"]["messages"] > before["feeds"]["acme.scores"]["messages"]
-            assert during["buffer"]["messages"] > 0
-            await asyncio.to_thread(cluster.start)
-            await _until_equal(daemon, providers, database)
-            assert (await daemon.get("/readyz"))[0] == 200
+    async with (
+        Providers(speed=150, total=EVENTS, audience=1, faults=Faults(poison=POISON)) as providers,
+        Daemon(tmp_path, _environ(providers, database)) as daemon,
+    ):
+        await daemon.until(lambda status: status["ledger"]["loaded"] >= 200)
+        before = await daemon.status()
+        await asyncio.to_thread(cluster.stop)
+        await daemon.until(lambda status: not status["ready"] and status["checks"]["database"] != "ok")
+        # The promise is about an outage of 20 s, so this one lasts 20 s.
+        await asyncio.sleep(20)
+        during = await daemon.status()
+        assert (await daemon.get("/livez"))[0] == 200
+        assert (await daemon.get("/readyz"))[0] == 503
+        assert during["feeds"]["acme.scores"]["state"] == "live"
+        assert during["feeds"]["acme.scores"]["messages"] > before["feeds"]["acme.scores"]["messages"]
+        assert during["buffer"]["messages"] > 0
+        await asyncio.to_thread(cluster.start)
+        await _until_equal(daemon, providers, database)
+        await daemon.until(lambda status: status["ready"])
+        assert (await daemon.get("/readyz"))[0] == 200
 
 
 async def test_a_provider_that_cuts_connections_leaves_no_hole_in_the_table(database: str, tmp_path: Path) -> None:
     faults = Faults(poison=POISON)
-    async with Providers(speed=150, total=1500, audience=1, faults=faults) as providers:
-        async with Daemon(tmp_path, _environ(providers, database)) as daemon:
-            for target in (200, 400, 600, 800):
-                await daemon.until(lambda status, target=target: status["ledger"]["received"] >= target)
-                providers.cut()
-            status = await _until_equal(daemon, providers, database)
-            assert status["feeds"]["acme.scores"]["reconnects"] >= 4
+    async with (
+        Providers(speed=150, total=1500, audience=1, faults=faults) as providers,
+        Daemon(tmp_path, _environ(providers, database)) as daemon,
+    ):
+        for target in (200, 400, 600, 800):
+            await daemon.until(_received(target))
+            providers.cut()
+        status = await _until_equal(daemon, providers, database)
+        assert status["feeds"]["acme.scores"]["reconnects"] >= 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_under_load_drains_and_exits_0(number: signal.Signals, database: str, tmp_path: Path) -> None:
-    async with Providers(speed=600, total=EVENTS, audience=1, faults=Faults(poison=POISON)) as providers:
-        async with Daemon(tmp_path, _environ(providers, database)) as daemon:
-            await daemon.until(lambda status: status["ledger"]["loaded"] >= 500)
-            assert await daemon.stop(number) == 0
-            (position,) = await rows(database, "select sum(received)::bigint received from headrace.positions")
-            assert position["received"] >= 500
-            await daemon.start()
-            await _until_equal(daemon, providers, database)
+    async with (
+        Providers(speed=600, total=EVENTS, audience=1, faults=Faults(poison=POISON)) as providers,
+        Daemon(tmp_path, _environ(providers, database)) as daemon,
+    ):
+        await daemon.until(lambda status: status["ledger"]["loaded"] >= 500)
+        assert await daemon.stop(number) == 0
+        (position,) = await rows(database, "select sum(received)::bigint received from headrace.positions")
+        assert position["received"] >= 500
+        await daemon.start()
+        await _until_equal(daemon, providers, database)
 
 
 async def test_a_second_signal_ends_at_once_and_keeps_what_the_buffer_holds(cluster: Cluster, tmp_path: Path) -> None:
     database = cluster.url("postgres")
-    async with Providers(speed=300, total=1500, audience=1) as providers:
-        async with Daemon(tmp_path, _environ(providers, database)) as daemon:
-            await daemon.until(lambda status: status["ledger"]["loaded"] >= 200)
-            await asyncio.to_thread(cluster.stop)
-            await daemon.until(lambda status: status["buffer"]["messages"] > 50)
-            assert daemon.process is not None
-            daemon.process.send_signal(signal.SIGTERM)
-            assert await daemon.stop(signal.SIGTERM) == 0
-            await asyncio.to_thread(cluster.start)
-            await daemon.start()
-            await _until_equal(daemon, providers, database)
+    async with (
+        Providers(speed=300, total=1500, audience=1) as providers,
+        Daemon(tmp_path, _environ(providers, database)) as daemon,
+    ):
+        await daemon.until(lambda status: status["ledger"]["loaded"] >= 200)
+        await asyncio.to_thread(cluster.stop)
+        await daemon.until(lambda status: status["buffer"]["messages"] > 50)
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGTERM)
+        assert await daemon.stop(signal.SIGTERM) == 0
+        await asyncio.to_thread(cluster.start)
+        await daemon.start()
+        await _until_equal(daemon, providers, database)

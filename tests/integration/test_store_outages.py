@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from service.errors import StoreLost, TableRefused
+from service.errors import PositionTaken, StoreLost, TableRefused
 from service.model import Counts, Row
 from service.store.store import Store
 from tests.postgres import Cluster
@@ -137,7 +137,30 @@ async def test_a_restart_of_the_server_is_survived_by_every_connection_of_the_po
             await feed.load(ROWS)
         await asyncio.to_thread(cluster.start)
         assert await feed.load(ROWS) == Counts(received=500, inserted=250, unchanged=250)
+
+
+async def test_a_restart_while_nothing_is_written_is_not_even_noticed(cluster: Cluster) -> None:
+    async with store_of(cluster.url(), TABLES) as store:
+        await store.prepare()
+        async with asyncio.TaskGroup() as pings:
+            for _ in range(2):
+                pings.create_task(store.ping())
+        await asyncio.to_thread(cluster.restart)
+        assert (await Feed(store).load(ROWS)).inserted == 500
         await store.ping()
+
+
+async def test_two_daemons_that_begin_one_feed_at_once_do_not_both_write(store: Store, database: str) -> None:
+    feed = Feed(store)
+    async with session(database) as other, asyncio.TaskGroup() as tasks:
+        async with other.transaction():
+            await other.execute("INSERT INTO headrace.positions VALUES ('acme.scores', 'another lane', 7)")
+            attempt = tasks.create_task(_outcome(feed))
+            await until_blocked(other)
+        assert isinstance(await attempt, StoreLost)
+    assert await count(database) == 0
+    with pytest.raises(PositionTaken):
+        await feed.load(ROWS)
 
 
 async def test_a_dropped_table_is_refused_and_heals_when_it_is_back(store: Store, database: str) -> None:

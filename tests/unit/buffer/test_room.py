@@ -39,6 +39,14 @@ async def test_the_others_shares_stay_free() -> None:
     assert room.used() == 800
 
 
+async def test_a_share_is_sure_even_beside_a_group_larger_than_the_room() -> None:
+    room = Room(1000, ["a", "b"])
+    assert free(room, "a", 5000)
+    assert free(room, "b", 100)
+    assert free(room, "b", 150)
+    assert not free(room, "b", 1)
+
+
 async def test_a_feed_that_joins_later_gets_a_share() -> None:
     room = Room(1000, ["a"])
     room.join("b", 0)

@@ -22,16 +22,17 @@ class FailingFiles(Files):
     """The real files, until told to fail.
 
     Attributes:
-        write_error: what a write fails with, after half of the data; None to succeed.
-        sync_error: what a flush fails with; None to succeed.
-        truncate_error: what cutting a file fails with; None to succeed.
+        write_error: what each write fails with, after half of the data; 0 to succeed.
+        sync_error: what the next flush fails with; 0 to succeed.
+        folder_error: what each flush of a folder fails with; 0 to succeed.
+        truncate_error: what each cutting of a file fails with; 0 to succeed.
         failures: how many operations failed.
         created: how many files were begun.
         synced: inode of the file of each flush that was tried.
     """
 
     def __init__(self) -> None:
-        self.write_error = self.sync_error = self.truncate_error = 0
+        self.write_error = self.sync_error = self.folder_error = self.truncate_error = 0
         self.failures = self.created = 0
         self.synced: list[int] = []
 
@@ -53,6 +54,10 @@ class FailingFiles(Files):
         error, self.sync_error = self.sync_error, 0
         self._fail(error)
         super().sync(descriptor)
+
+    def sync_folder(self, path: Path) -> None:
+        self._fail(self.folder_error)
+        super().sync_folder(path)
 
     def truncate(self, descriptor: int, size: int) -> None:
         self._fail(self.truncate_error)
@@ -116,9 +121,24 @@ async def test_a_writer_cancelled_on_a_full_disk_has_kept_nothing(
             appending.cancel()
         files.write_error = 0
         assert (lane.last_sequence, lane.stat().bytes, lane.stat().full) == (3, held, False)
+        assert spool.stat().bytes == held
         await lane.append(messages(1, start=3))
     async with open_spool() as spool:
         assert await drain(await spool.lane(FEED)) == list(enumerate(messages(4), 1))
+    assert segments(path) == [f"{1:020}.seg"]
+
+
+async def test_a_new_file_counts_only_when_its_name_is_on_the_disk_too(
+    open_spool: OpenSpool, files: FailingFiles, path: Path
+) -> None:
+    async with open_spool(files) as spool:
+        lane = await spool.lane(FEED)
+        files.folder_error = errno.EIO
+        async with running(lane.append(messages(4))) as appending:
+            await until(lambda: files.failures > 0)
+            assert lane.last_sequence == 0
+            files.folder_error = 0
+            assert await appending == 4
     assert segments(path) == [f"{1:020}.seg"]
 
 

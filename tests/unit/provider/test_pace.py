@@ -1,6 +1,7 @@
 """The pace of a provider."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -35,7 +36,7 @@ async def test_the_whole_count_may_go_at_once() -> None:
 
 async def test_a_window_begins_when_the_provider_has_surely_seen_the_request() -> None:
     moments = await times(Pacer(Pace(1, 0.1)), 3, work=0.1)
-    assert all(later - earlier >= 0.2 for earlier, later in zip(moments, moments[1:], strict=False))
+    assert all(later - earlier >= 0.2 for earlier, later in pairwise(moments))
 
 
 async def test_less_than_one_in_a_second_is_one_in_more() -> None:

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: transforms made of a few words of configuration, and what they make of records."""
+"""What the tests of this folder share: transforms made of a few words of configuration, and what they give."""
 
 from collections.abc import Sequence
 from typing import Any

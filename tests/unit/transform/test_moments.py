@@ -94,7 +94,7 @@ def test_a_timestamp_is_stored_as_sent_or_refused(sent: datetime) -> None:
         stored = timestamp(sent.isoformat(), ISO, None)
     except Violation as violation:
         assert violation.rule == "range"  # noqa: PT017
-        assert not datetime.min + timedelta(days=1) < sent.replace(tzinfo=None) < datetime.max - timedelta(days=1)
+        assert not 1 < sent.year < 9999
     else:
         assert stored == sent
         assert stored is not None

@@ -16,6 +16,10 @@ def rule(convert: Any, value: Any) -> str:
     return caught.value.rule
 
 
+def exponent(number: Decimal) -> int:
+    return int(number.as_tuple().exponent)
+
+
 @pytest.mark.parametrize(
     ("value", "stored"),
     [
@@ -80,10 +84,10 @@ def test_a_decimal_is_stored_as_sent_or_refused(sent: Decimal | str) -> None:
     try:
         stored = decimal(sent)
     except Violation:
-        assert not number.is_finite() or number.adjusted() >= 131_072 or number.as_tuple().exponent < -16_383  # type: ignore[operator]
+        assert not number.is_finite() or number.adjusted() >= 131_072 or exponent(number) < -16_383
     else:
         assert stored == number
-        assert not number or stored.as_tuple() == number.as_tuple()  # type: ignore[union-attr]
+        assert not number or str(stored) == str(number)
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e131072", "1e-16384", "1." + "0" * 16384, Decimal("sNaN")])
@@ -133,6 +137,6 @@ def test_booleans_are_words_too(value: Any, stored: bool | None) -> None:
     assert boolean(value) is stored
 
 
-@pytest.mark.parametrize("value", [2, "maybe", Decimal(1), [], {}, "truе"])
+@pytest.mark.parametrize("value", [2, "maybe", Decimal(1), [], {}, "tru\u0435"])
 def test_what_is_neither_true_nor_false_is_a_violation(value: Any) -> None:
     assert rule(boolean, value) == "boolean"

@@ -74,10 +74,10 @@ def test_lists_are_records_only_where_a_path_begins_with_an_index() -> None:
     assert run(make({"a": "text"}), ["te"]).refusals[0].reason == "record: not an object"
 
 
-def test_a_thousand_bad_records_of_one_message_take_no_square_of_time() -> None:
+def test_many_bad_records_of_one_message_are_cut_out_of_it_once() -> None:
     transform = make({"a": "integer"})
-    mapped = run(transform, *({"a": "x", "filler": "y" * 1000} for _ in range(5000)))
-    assert len(mapped.refusals) == 5000
+    mapped = run(transform, *({"a": "x", "filler": "y" * 200} for _ in range(20_000)))
+    assert len(mapped.refusals) == 20_000
 
 
 @pytest.mark.skipif(not FEEDS.is_dir(), reason="the recorded payloads are not here")
@@ -121,9 +121,13 @@ def test_real_earthquakes_become_rows() -> None:
         "whole": "json",
     }
     mapping = {
-        "id": "id", "magnitude": "properties.mag", "happened": "properties.time", "longitude": "geometry.coordinates[0]",
-        "tsunami": "properties.tsunami", "whole": "$record",
-    }  # fmt: skip
+        "id": "id",
+        "magnitude": "properties.mag",
+        "happened": "properties.time",
+        "longitude": "geometry.coordinates[0]",
+        "tsunami": "properties.tsunami",
+        "whole": "$record",
+    }
     transform = make(columns, mapping, records="features", where="properties.mag > 4.0")
     sent = Message((FEEDS / "quakes" / "2.5_week.json").read_bytes(), 0.0)
     records = transform.decode(sent)
@@ -138,7 +142,7 @@ def test_real_earthquakes_become_rows() -> None:
 
 
 KINDS = ("text", "integer", "float", "decimal", "boolean", "timestamp", "date", "time", "uuid", "json", "bytes")
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "text": {"max_length": 5, "clean": ["collapse", "upper"]},
     "integer": {"min": 0, "max": 100},
     "timestamp": {"format": ["iso8601", "epoch_ms"], "timezone": "Europe/London"},
