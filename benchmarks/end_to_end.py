@@ -114,20 +114,24 @@ def document(number: int) -> dict[str, object]:
     }
 
 
-def send(port: int, messages: int, go: Event) -> None:
+def send(port: int, messages: int, up: Event, go: Event) -> None:
     """Serve all messages, as fast as the socket takes them, to whoever subscribes, once told to go."""
-    frames = [json.dumps(document(number), separators=(",", ":")).encode() for number in range(messages)]
+    bodies = (json.dumps(document(number), separators=(",", ":")).encode() for number in range(messages))
+    frames = [b"\x81\x7e" + len(body).to_bytes(2, "big") + body for body in bodies]
 
     async def handle(connection: ServerConnection) -> None:
         await connection.recv()
         while not go.is_set():
             await asyncio.sleep(0.005)
-        for frame in frames:
-            await connection.send(frame, text=True)
+        # Frames made beforehand (RFC 6455, section 5.2) go to the transport as they are: the sender must not be the limit.
+        for start in range(0, messages, 200):
+            connection.transport.write(b"".join(frames[start : start + 200]))
+            await connection.drain()
         await connection.wait_closed()
 
     async def main() -> None:
         async with serve(handle, "127.0.0.1", port, compression=None, ping_interval=None):
+            up.set()
             await asyncio.Future()
 
     asyncio.run(main())
@@ -193,9 +197,10 @@ async def contest(
     command: list[str], folder: Path, url: str, messages: int, ready: Callable[[], Awaitable[None]]
 ) -> tuple[float, float]:
     """Run a process against the sender; give seconds from the first frame to the last row, and CPU us a record."""
-    go = multiprocessing.Event()
-    sender = multiprocessing.Process(target=send, args=(int(os.environ["SENDER"]), messages, go), daemon=True)
+    up, go = multiprocessing.Event(), multiprocessing.Event()
+    sender = multiprocessing.Process(target=send, args=(int(os.environ["SENDER"]), messages, up, go), daemon=True)
     sender.start()
+    await asyncio.to_thread(up.wait)
     process = await asyncio.create_subprocess_exec(*command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         await ready()

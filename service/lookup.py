@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from service.config.paths import parse_path
+from service.config.paths import Path, parse_path
 
 
 def _checked(text: str) -> str:
@@ -16,9 +16,9 @@ DottedPath = Annotated[str, AfterValidator(_checked)]
 """A path such as ``a.b[0].c``, refused when the configuration is read if it is not one."""
 
 
-def lookup(document: Any, path: str) -> Any:
+def lookup(document: Any, path: Path) -> Any:
     """Give what lies at a path, or None when nothing does."""
-    for part in parse_path(path):
+    for part in path:
         if isinstance(part, str):
             document = document.get(part) if isinstance(document, dict) else None
         else:

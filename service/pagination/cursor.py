@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from service.config.paths import parse_path
 from service.lookup import DottedPath, lookup
 from service.pagination import Page, Paginator, Step
 
@@ -23,7 +24,7 @@ class Cursor(Paginator):
 
     def next(self, step: Step, page: Page) -> Step | None:
         """Ask with the page's cursor, while it has one."""
-        value = lookup(page.document, self.next_path)
+        value = lookup(page.document, parse_path(self.next_path))
         if not value or not isinstance(value, str | int):
             return None
         return Step(params={self.param: value}, number=step.number + 1)

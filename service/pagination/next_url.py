@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 from yarl import URL
 
+from service.config.paths import parse_path
 from service.lookup import DottedPath, lookup
 from service.pagination import Page, Paginator, Step
 
@@ -22,7 +23,7 @@ class NextUrl(Paginator):
 
     def next(self, step: Step, page: Page) -> Step | None:
         """Ask for the page's next address, while it has one."""
-        value = lookup(page.document, self.next_path)
+        value = lookup(page.document, parse_path(self.next_path))
         if not value or not isinstance(value, str):
             return None
         return Step(url=str(page.url.join(URL(value))), number=step.number + 1)

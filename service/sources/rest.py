@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Literal, cast
@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from yarl import URL
 
 from service.config.connectors import Connector, OneOf, Settings
+from service.config.paths import parse_path
 from service.config.units import Duration, Size
 from service.errors import SourceLost, SourceRefused
 from service.lookup import DottedPath, lookup
@@ -112,6 +113,8 @@ class _Walker:
         self._compares = rest.conditional and rest.method == "GET" and rest.paginate is None
         self._position: Position = dict(link.position or {})
         self._warned: set[str] = set()
+        self._list = parse_path(rest.records) if rest.records is not None else ()
+        self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
 
     async def poll(self) -> None:
         """Walk from the first page, or from where the last walk was interrupted."""
@@ -132,9 +135,9 @@ class _Walker:
 
     async def _walk(self, first: Step) -> None:
         step: Step | None = first
-        steps, bodies = [step], set[str]()
+        steps, bodies = {_identity(first)}, set[str]()
         while step is not None:
-            url = self._address(step)
+            url, params = self._address(step), self._params(step)
             body, headers = await self._fetch(url)
             digest = _digest(body or b"")
             if body is None or digest in bodies or self._is_known(digest):
@@ -148,26 +151,24 @@ class _Walker:
             following = self._next(step, page, steps)
             self._remember(page, digest)
             self._move(following)
-            meta = {"content_type": headers.get("content-type", ""), "params": self._params(step)}
+            meta = {"content_type": headers.get("content-type", ""), "params": params}
             await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
             step = following if len(steps) < self._rest.max_pages else None
-            steps.append(following)
+            steps.add(_identity(following))
 
-    def _next(self, step: Step, page: Page, steps: Sequence[Step | None]) -> Step | None:
-        """Give the page that follows in this walk.
+    def _next(self, step: Step, page: Page, steps: set[bytes]) -> Step | None:
+        """Give the page that follows in this walk, in which ``steps`` were asked for.
 
         Raises:
             SourceLost: the provider gives an address that is none.
         """
-        if self._paginator is None:
-            return None
         try:
-            following = self._paginator.next(step, page)
+            following = self._paginator.next(step, page) if self._paginator is not None else None
         except ValueError as error:
-            raise SourceLost(f"poll failed: {plain(page.url)} leads to no address: {error}") from error
+            raise SourceLost(f"poll failed: {plain(page.url)} leads to what is no address") from error
         if following is None:
             return None
-        if any(before is not None and _same(before, following) for before in steps):
+        if _identity(following) in steps:
             self._warn("the provider leads back to a page of this walk", following)
             return None
         if len(steps) >= self._rest.max_pages:
@@ -224,7 +225,7 @@ class _Walker:
         return Page(url, headers, document, sum(1 for _ in self._records(document)))
 
     def _records(self, document: Any) -> Iterator[Any]:
-        value = lookup(document, self._rest.records) if self._rest.records is not None else document
+        value = lookup(document, self._list)
         if isinstance(value, list):
             yield from value
         elif value is not None:
@@ -237,9 +238,9 @@ class _Walker:
     def _remember(self, page: Page, digest: str) -> None:
         """Keep what the page tells: its newest incremental value, and how to know it again."""
         self._position.pop("broken", None)
-        if self._rest.incremental is not None:
-            field = self._rest.incremental.field
-            high = newest([self._position.get("high"), *(lookup(r, field) for r in self._records(page.document))])
+        if (field := self._field) is not None:
+            found = (lookup(record, field) for record in self._records(page.document))
+            high = newest([self._position.get("high"), *found])
             if high is not None:
                 self._position["high"] = high
         if self._compares:
@@ -263,8 +264,8 @@ class _Walker:
             log.warning(what, feed=self._link.feed, page=step.number)
 
 
-def _same(one: Step, other: Step) -> bool:
-    return one.params == other.params and one.url == other.url
+def _identity(step: Step | None) -> bytes:
+    return msgspec.json.encode((step.params, step.url)) if step is not None else b""
 
 
 def _digest(data: bytes) -> str:

@@ -30,7 +30,7 @@ def decimal(value: Any) -> Decimal | None:
     if not number.is_finite():
         raise Violation(value, "decimal", "is not a finite number", "correct the provider, or make the column float")
     if not number:
-        return number if -_FRACTION <= _exponent(number) <= 0 else Decimal(0)
+        return number if -_FRACTION <= _exponent(number) < _WHOLE else Decimal(0)
     if number.adjusted() >= _WHOLE or _exponent(number) < -_FRACTION:
         raise Violation(value, "decimal", "has more digits than Postgres can store", "make the column text")
     return number

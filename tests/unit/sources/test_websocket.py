@@ -91,6 +91,21 @@ async def test_a_message_in_fragments_stays_whole_whatever_comes_between() -> No
     assert link.bodies == [b"a", b"bcd", b"e", b"fg"]
 
 
+async def test_a_whole_message_does_not_wait_for_the_end_of_the_next() -> None:
+    handed_on = asyncio.Event()
+
+    async def begun(connection: ServerConnection) -> None:
+        connection.transport.write(b"\x81\x01a\x01\x01b")
+        await asyncio.wait_for(handed_on.wait(), 5)
+        connection.transport.write(b"\x80\x01c")
+        await connection.wait_closed()
+
+    async with listening(begun) as (source, link), running(source, link):
+        await link.until(lambda: link.bodies == [b"a"])
+        handed_on.set()
+        await link.until(lambda: link.bodies == [b"a", b"bc"])
+
+
 async def test_what_was_received_before_the_end_is_handed_on() -> None:
     async def talk(connection: ServerConnection) -> None:
         for number in range(100):

@@ -1,5 +1,6 @@
 import string
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -26,7 +27,33 @@ NUMBERS = (
 WORDS = (
     st.text() | st.text(string.printable) | st.sampled_from(["", " ", "true", "no", "\0", "\ud800", "1e400", "AAEC"])
 )
-VALUES = MOMENTS | NUMBERS | WORDS | st.booleans() | st.lists(st.integers()) | st.dictionaries(st.text(), st.integers())
+EDGES = st.sampled_from(
+    [
+        "2026-01-02T12:00:00.1234567Z",
+        "2026-01-02T12:00:00.123456Z",
+        "20260102T120000.1234567Z",
+        "2024-W01-1T000000.1234567Z",
+        "2026-01-02T12:00:00.1234567",
+        Decimal("1e309"),
+        Decimal("-1e-400"),
+        Decimal("1e131072"),
+        Decimal("1e-16384"),
+        Decimal("0e-16384"),
+        Decimal("0e9"),
+        Decimal("0e131071"),
+        Decimal("0e131072"),
+        Decimal("1." + "0" * 16_384),
+    ]
+)
+VALUES = (
+    EDGES
+    | MOMENTS
+    | NUMBERS
+    | WORDS
+    | st.booleans()
+    | st.lists(st.integers())
+    | st.dictionaries(st.text(), st.integers())
+)
 
 
 def outcome(convert: Callable[[Any], Any], value: Any) -> Any:
