@@ -123,7 +123,7 @@ def send(port: int, messages: int, up: Event, go: Event) -> None:
         await connection.recv()
         while not go.is_set():
             await asyncio.sleep(0.005)
-        # Frames made beforehand (RFC 6455, section 5.2) go to the transport as they are: the sender must not be the limit.
+        # Frames made beforehand (RFC 6455, section 5.2) go out as they are: the sender must not be the limit.
         for start in range(0, messages, 200):
             connection.transport.write(b"".join(frames[start : start + 200]))
             await connection.drain()
