@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from service.buffer.select import open_buffer
 from service.config.settings import Config
-from service.errors import StoreLost, TableRefused
+from service.errors import PositionTaken, StoreLost, TableRefused
 from service.model import Buffer
 from service.pipeline.backoff import Backoff
 from service.pipeline.line import Line
@@ -103,11 +103,18 @@ class Daemon:
         """Run one line; its failure is a bug, which ends the daemon, but not before the others have drained."""
         try:
             await line.run(buffer, self.overview.prepared, self._stop)
-        except Exception:
+        except* PositionTaken as taken:
+            self._fail("another daemon runs this feed", line, str(taken.exceptions[0]))
+        except* Exception:
             log.exception("feed failed", feed=line.name)
-            self._failed = True
-            if not self._stop.is_set():
-                self.stop()
+            self._fail("draining after a failure", line, "see above")
+
+    def _fail(self, event: str, line: Line, reason: str) -> None:
+        """Note a failure that ends the daemon."""
+        log.error(event, feed=line.name, reason=reason)
+        self._failed = True
+        if not self._stop.is_set():
+            self.stop()
 
     async def _watch(self, store: Store) -> None:
         """Prepare the tables as soon as the database answers, then keep an eye on it."""

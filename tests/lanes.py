@@ -43,5 +43,5 @@ async def running(work: Coroutine[Any, Any, Result]) -> AsyncIterator[asyncio.Ta
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until the buffer's own figures, which announce nothing, say so."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0)

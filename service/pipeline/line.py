@@ -60,6 +60,7 @@ class Line:
         lane = self.lane = await buffer.lane(self.name)
         inlet = self.inlet = Inlet(lane, INLET_BYTES)
         feed = self.feed = Feed(self.name, self._source, self._provider, inlet)
+        feed.position = lane.last_position
         batches = Batches(self._transform, self._config.batch.max_rows)
         max_wait = self._config.batch.max_wait
         loader = self.loader = Loader(self.name, self._store, lane, batches, self.ledger, max_wait)
@@ -70,7 +71,7 @@ class Line:
             async with _closing(lane, loader if buffer.durable else None), asyncio.TaskGroup() as appending:
                 appending.create_task(inlet.run(), name=f"{self.name} inlet")
                 async with inlet:
-                    await self._receive(feed, lane, standing, stop)
+                    await self._receive(feed, standing, stop)
 
     async def _load(
         self,
@@ -88,7 +89,11 @@ class Line:
             standing.set()
             return
         lane = self.lane
-        after = commit.sequence if commit is not None and lane is not None and commit.lane == lane.id else 0
+        after = 0
+        if commit is not None and lane is not None and commit.lane == lane.id:
+            after = commit.sequence
+            # A crash between commit and forget left these behind.
+            await lane.forget(after)
         if self.feed is not None and self.feed.position is None and commit is not None:
             self.feed.position = commit.source
         standing.set()
@@ -97,11 +102,10 @@ class Line:
             async with batches:
                 await worker.run(after)
 
-    async def _receive(self, feed: Feed, lane: Lane, standing: asyncio.Event, stop: asyncio.Event) -> None:
+    async def _receive(self, feed: Feed, standing: asyncio.Event, stop: asyncio.Event) -> None:
         """Run the feed from where its lane, or else the database, says that it stands."""
-        feed.position = lane.last_position
-        if lane.last_sequence == 0 or feed.position is None:
-            # Nothing here tells where to resume; the database does. A lane with a history can go on without it.
+        if self._source.replayable and feed.position is None:
+            # The lane does not tell where to resume; the database does. A live feed can do without.
             await first_of(standing, stop)
         self.started.set()
         await feed.run(stop)

@@ -144,3 +144,22 @@ async def test_a_second_signal_ends_at_once_and_keeps_what_the_buffer_holds(clus
         await asyncio.to_thread(cluster.start)
         await daemon.start()
         await _until_equal(daemon, providers, database)
+
+
+async def test_a_daemon_that_starts_without_its_database_keeps_what_it_hears_even_when_killed(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    database = cluster.url("postgres")
+    await asyncio.to_thread(cluster.stop)
+    async with (
+        Providers(speed=300, total=1000, audience=1, faults=Faults(poison=POISON)) as providers,
+        Daemon(tmp_path, _environ(providers, database)) as daemon,
+    ):
+        status = await daemon.until(lambda status: status["buffer"]["messages"] > 300)
+        assert not status["ready"]
+        await daemon.kill()
+        await asyncio.to_thread(cluster.start)
+        await daemon.start()
+        await _until_equal(daemon, providers, database)
+        (kept,) = await rows(database, "select received from headrace.positions where feed = 'acme.scores'")
+        assert kept["received"] >= 300

@@ -1,0 +1,84 @@
+"""Batches: natural batching, bounds, and the record behind a row that the database refused."""
+
+import asyncio
+import json
+
+from service.config.feeds import FeedSettings
+from service.config.tables import Table
+from service.errors import RowRefused
+from service.model import Message
+from service.pipeline.batch import Batch, Batches, Parsed
+from service.sources.rest import Rest
+from service.transform.transform import Transform
+
+TABLE = Table.model_validate({"key": "id", "columns": {"id": "integer", "name": {"type": "text", "null": True}}})
+FEED: FeedSettings = Rest.model_validate({"path": "/", "into": "things", "map": {"id": "id", "name": "name"}})
+
+
+def transform() -> Transform:
+    return Transform("acme.things", FEED, "things", TABLE)
+
+
+def parsed(mapping: Transform, message: Message) -> Parsed:
+    records = mapping.decode(message)
+    mapped = mapping.map(message, records)
+    return Parsed(len(records), mapped.rows, mapped.refusals, mapped.filtered)
+
+
+def message(*ids: object) -> Message:
+    return Message(json.dumps([{"id": one, "name": f"n{one}"} for one in ids]).encode(), 1.0, {"at": ids[-1]})
+
+
+async def test_rows_are_taken_as_soon_as_they_are_there() -> None:
+    mapping = transform()
+    batches = Batches(mapping, 1000)
+    await batches.add(1, message(1), parsed(mapping, message(1)))
+    batch = await batches.take(0)
+    assert batch is not None
+    assert batch.rows == [(1, "n1")]
+
+
+async def test_a_full_batch_makes_the_worker_wait_until_it_is_taken() -> None:
+    mapping = transform()
+    batches = Batches(mapping, 2)
+    async with asyncio.TaskGroup() as group:
+        adding = group.create_task(batches.add(1, message(1, 2, 3), parsed(mapping, message(1, 2, 3))))
+        await asyncio.sleep(0)
+        assert not adding.done()
+        batch = await batches.take(60)
+        assert batch is not None
+        assert len(batch.rows) == 3  # a message is never split
+
+
+async def test_the_end_is_told_after_the_last_batch() -> None:
+    mapping = transform()
+    batches = Batches(mapping, 1000)
+    async with batches:
+        await batches.add(1, message(1), parsed(mapping, message(1)))
+    assert await batches.take(60) is not None
+    assert await batches.take(60) is None
+
+
+async def test_abandoned_batches_let_the_worker_go() -> None:
+    mapping = transform()
+    batches = Batches(mapping, 1)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(batches.add(1, message(1, 2), parsed(mapping, message(1, 2))))
+        await asyncio.sleep(0)
+        batches.abandon()
+
+
+def test_each_refused_row_leads_back_to_its_own_record_though_rows_shift() -> None:
+    mapping = transform()
+    batch = Batch(mapping)
+    for sequence, one in enumerate([message(1, "bad", 2), message(3), message(4, 5)], 7):
+        batch.add(sequence, one, parsed(mapping, one))
+    assert [row[0] for row in batch.rows] == [1, 2, 3, 4, 5]
+    batch.take_out(RowRefused("things", 1, "id: Check", "no"))
+    batch.take_out(RowRefused("things", 2, "id: Check", "no"))
+    assert [row[0] for row in batch.rows] == [1, 3, 5]
+    refused = [json.loads(refusal.record or b"") for refusal in batch.refusals]
+    assert [record["id"] for record in refused] == ["bad", 2, 4]
+    write = batch.write("acme.things", "lane", None)
+    assert (write.first, write.last, write.source) == (7, 9, {"at": 5})
+    assert (write.counts.received, write.counts.quarantined) == (6, 3)
