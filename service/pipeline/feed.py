@@ -33,6 +33,7 @@ class Feed:
         last_error: why the source last stopped, without secrets.
         next_poll_at: seconds since the epoch, or None for a source that does not poll.
         reconnects: how often the source was started again.
+        gaps: how often a source that cannot be asked for what it missed was away after it had been live.
     """
 
     def __init__(self, feed: str, source: Source, provider: Provider, inlet: Inlet) -> None:
@@ -43,6 +44,7 @@ class Feed:
         self.last_error: str | None = None
         self.next_poll_at: float | None = None
         self.reconnects = 0
+        self.gaps = 0
         self._source = source
         self._inlet = inlet
         self._condition = "starting"
@@ -139,6 +141,7 @@ class Feed:
         while True:
             await self._resumed.wait()
             self._alive_since = None
+            self.next_poll_at = None
             try:
                 async with asyncio.timeout(None) as self._attempt:
                     await self._source.run(self)
@@ -164,6 +167,8 @@ class Feed:
         """Say what happened, once per change, and wait."""
         if self._condition != condition or self.last_error != reason:
             log.warning("feed not live", feed=self.feed, state=condition, reason=reason, retry_in_s=round(delay, 1))
+        if self._alive_since is not None and not self._source.replayable:
+            self.gaps += 1
         self._condition = condition
         self.last_error = reason
         self.reconnects += 1

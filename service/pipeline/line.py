@@ -131,7 +131,7 @@ class Line:
             "last_error": loader.trouble or feed.last_error,
             "next_poll_at": feed.next_poll_at,
             "reconnects": feed.reconnects,
-            "gaps": 0,
+            "gaps": feed.gaps,
             "paused_s": round(inlet.paused_seconds, 3),
             "buffered_bytes": self.lane.stat().bytes,
             "ledger": self.ledger.account(),

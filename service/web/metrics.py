@@ -29,16 +29,16 @@ class Metrics(Collector):
         size = CounterMetricFamily("headrace_received_bytes", "Bytes of those messages.", labels=["feed"])
         records = CounterMetricFamily("headrace_records", "Records by what became of them.", labels=["feed", "outcome"])
         reconnects = CounterMetricFamily("headrace_feed_reconnects", "Starts after the first.", labels=["feed"])
-        gaps = CounterMetricFamily("headrace_feed_gaps", "Holes found in a feed.", labels=["feed"])
+        gaps = CounterMetricFamily("headrace_feed_gaps", "Times a feed that cannot be replayed was away.", labels=["feed"])
         paused = CounterMetricFamily("headrace_source_paused_seconds", "Time spent waiting for room.", labels=["feed"])
         for line in self._overview.lines:
             for outcome in OUTCOMES:
                 records.add_metric([line.name, outcome], getattr(line.ledger.session, outcome))
-            gaps.add_metric([line.name], 0)
             if line.inlet is not None and line.feed is not None:
                 messages.add_metric([line.name], line.inlet.messages)
                 size.add_metric([line.name], line.inlet.bytes_received)
                 reconnects.add_metric([line.name], line.feed.reconnects)
+                gaps.add_metric([line.name], line.feed.gaps)
                 paused.add_metric([line.name], line.inlet.paused_seconds)
         rows = CounterMetricFamily("headrace_rows", "Rows by what became of them.", labels=["table", "outcome"])
         for table, counts in self._overview.tables().items():

@@ -113,6 +113,8 @@ async def test_a_provider_that_cuts_connections_leaves_no_hole_in_the_table(data
             providers.cut()
         status = await _until_equal(daemon, providers, database)
         assert status["feeds"]["acme.scores"]["reconnects"] >= 4
+        assert status["feeds"]["acme.scores"]["gaps"] >= 1
+        assert status["feeds"]["acme.fixtures"]["gaps"] == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
