@@ -29,7 +29,7 @@ class Metrics(Collector):
         size = CounterMetricFamily("headrace_received_bytes", "Bytes of those messages.", labels=["feed"])
         records = CounterMetricFamily("headrace_records", "Records by what became of them.", labels=["feed", "outcome"])
         reconnects = CounterMetricFamily("headrace_feed_reconnects", "Starts after the first.", labels=["feed"])
-        gaps = CounterMetricFamily("headrace_feed_gaps", "Times a feed that cannot be replayed was away.", labels=["feed"])
+        gaps = CounterMetricFamily("headrace_feed_gaps", "Times a feed without replay was away.", labels=["feed"])
         paused = CounterMetricFamily("headrace_source_paused_seconds", "Time spent waiting for room.", labels=["feed"])
         for line in self._overview.lines:
             for outcome in OUTCOMES:
