@@ -5,11 +5,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from service.errors import StartError
+from service.store.sqlstate import cause
 
 CONNECT_SECONDS = 10.0
 POOL_SECONDS = 60.0
@@ -64,10 +66,10 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
             async with connection.begin():
                 yield connection
-        except BaseException:
+        except BaseException as error:
             if not connection.invalidated:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
-                if driver is None or driver.is_closed():
+                if driver is None or driver.is_closed() or isinstance(cause(error), asyncpg.InternalClientError):
                     await connection.invalidate()
             raise
 

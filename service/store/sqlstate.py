@@ -45,8 +45,14 @@ def faults() -> Iterator[None]:
         yield
     except PoolTimeoutError as error:
         raise StoreLost("all connections of the pool are busy; `database.pool` sets how many there are") from error
-    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        meaning = _meaning(_cause(error))
+    except (
+        SQLAlchemyError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        OSError,
+    ) as error:
+        meaning = _meaning(cause(error))
         if meaning is None:
             raise
         raise meaning from error
@@ -57,7 +63,7 @@ def unencodable(error: Exception, row: int) -> RowFault:
     return RowFault(_condition(error), f"a value does not fit its column: {error}", row)
 
 
-def _cause(error: BaseException) -> BaseException:
+def cause(error: BaseException) -> BaseException:
     """Give the driver's own error, which SQLAlchemy wraps twice."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         return error.orig.__cause__ or error.orig
@@ -71,7 +77,8 @@ def _meaning(error: BaseException) -> Exception | None:
         return TableRefused(f"the database's URL cannot be used: {error}")
     if isinstance(error, TimeoutError):
         return StoreLost("the database does not answer in time")
-    if isinstance(error, (asyncpg.InterfaceError, OSError)):
+    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
+        # The internal one: a server that shuts down says so between two statements, and the driver trips over it.
         return StoreLost(f"no connection to the database: {error}")
     return None
 
