@@ -7,7 +7,6 @@ import structlog
 
 from service.config.settings import Log
 
-
 # Local variables may hold passwords and rows: they never go to the log.
 _tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 

@@ -11,13 +11,13 @@ from service.config.settings import Log
 def test_a_traceback_shows_no_local_variables(style: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         set_up_logging(Log.model_validate({"format": style}))
-        password = "hush-" + "hush"
+        password = "hush" * 2
         try:
-            raise ValueError(len(password))
-        except ValueError:
+            _ = {0: 0}[len(password)]
+        except KeyError:
             structlog.get_logger().exception("feed failed")
     finally:
         structlog.reset_defaults()
     said = capsys.readouterr().err
     assert "test_logs.py" in said
-    assert "hush-hush" not in said
+    assert "hushhush" not in said
