@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
 
+from service.model import LaneStat
+
 
 class Room:
     """Shares ``max_bytes`` among lanes.
@@ -29,6 +31,10 @@ class Room:
     def join(self, feed: str, held: int) -> None:
         """Count the bytes that a lane holds when it is opened."""
         self._used[feed] = held
+
+    def stat(self, messages: int) -> LaneStat:
+        """Say how full the whole is, whose lanes hold so many messages."""
+        return LaneStat(self.used(), self.max_bytes, messages, bool(self.waiting))
 
     def used(self) -> int:
         """Bytes that all lanes hold."""

@@ -96,12 +96,7 @@ class Spool:
 
     def stat(self) -> LaneStat:
         """Say how full the spool is; ``full`` means that the messages of a feed wait for room."""
-        return LaneStat(
-            bytes=self._room.used(),
-            max_bytes=self._room.max_bytes,
-            messages=sum(lane.stat().messages for lane in self._lanes.values()),
-            full=bool(self._room.waiting),
-        )
+        return self._room.stat(sum(lane.stat().messages for lane in self._lanes.values()))
 
     @property
     def damaged(self) -> int:

@@ -49,13 +49,11 @@ class Feed:
         self._inlet = inlet
         self._condition = "starting"
         self._alive_since: float | None = None
-        self._alive_at: float | None = None
         self._attempt: asyncio.Timeout | None = None
         self._resumed = asyncio.Event()
         self._resumed.set()
         self._poke = asyncio.Event()
         self._backoff = Backoff()
-        self._received: list[tuple[float, int]] = []
 
     # What the source calls.
 
@@ -78,9 +76,8 @@ class Feed:
 
     def alive(self) -> None:
         """Note a sign of life; see Link."""
-        self._alive_at = time.monotonic()
         if self._alive_since is None:
-            self._alive_since = self._alive_at
+            self._alive_since = time.monotonic()
         if self._condition != "live":
             self._condition = "live"
             log.info("feed live", feed=self.feed)
