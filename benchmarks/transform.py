@@ -18,7 +18,7 @@ from typing import Any
 from service.config.feeds import FeedSettings
 from service.config.tables import Table
 from service.model import Message
-from service.transform.transform import Transform
+from service.transform.transform import Piece, Transform
 
 RECORDS = 100
 REPEATS = 20
@@ -102,12 +102,12 @@ def cases() -> dict[str, Callable[[], Any]]:
     broken = Message(json.dumps(bad).encode(), time.time())
     return {
         "decode": lambda: plain.decode(message),
-        "map": lambda: plain.map(message, records),
-        "map again (control)": lambda: plain.map(message, records),
-        "both": lambda: plain.map(message, plain.decode(message)),
-        "both, one record a message": lambda: [plain.map(one, plain.decode(one)) for one in single],
-        "map with where": lambda: chosen.map(message, records),
-        "refuse every record": lambda: plain.map(broken, bad),
+        "map": lambda: plain.map([Piece(message, records)]),
+        "map again (control)": lambda: plain.map([Piece(message, records)]),
+        "both": lambda: plain.map([Piece(message, plain.decode(message))]),
+        "both, one record a message": lambda: plain.map([Piece(one, plain.decode(one)) for one in single]),
+        "map with where": lambda: chosen.map([Piece(message, records)]),
+        "refuse every record": lambda: plain.map([Piece(broken, bad)]),
         "map by hand, unchecked": lambda: by_hand(records),
     }
 

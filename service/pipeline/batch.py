@@ -2,6 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
+from collections.abc import Sequence
 from types import TracebackType
 
 import msgspec
@@ -9,26 +10,39 @@ import msgspec
 from service.errors import RowRefused
 from service.model import Commit, Counts, Message, Position, Refusal, Row
 from service.store.write import Write
-from service.transform.transform import Transform
+from service.transform.transform import Mapped, Transform
 
 MAX_BYTES = 16 << 20
 """Bytes of messages at which a batch is full whatever its rows."""
 
 
 class Parsed(msgspec.Struct):
-    """What one message became.
+    """What consecutive messages became.
 
     Attributes:
-        received: its records, or 1 for a message that does not decode.
+        messages: each of them whole.
+        starts: for each message the number of rows that come before its own.
+        received: their records; a message that does not decode counts as one.
         rows: in the order of the records.
         refusals: what goes to quarantine.
         filtered: records that the feed's configuration leaves out.
     """
 
-    received: int
-    rows: list[Row]
-    refusals: list[Refusal]
+    messages: list[Message] = []
+    starts: list[int] = []
+    received: int = 0
+    rows: list[Row] = []
+    refusals: list[Refusal] = []
     filtered: int = 0
+
+    def add(self, mapped: Mapped, messages: Sequence[Message]) -> None:
+        """Add what the next records became; ``messages`` are those that begin with them, the first pieces."""
+        before = len(self.rows)
+        self.messages += messages
+        self.starts += [before + start for start in mapped.starts[: len(messages)]]
+        self.rows += mapped.rows
+        self.refusals += mapped.refusals
+        self.filtered += mapped.filtered
 
 
 class Batch:
@@ -51,17 +65,19 @@ class Batch:
     def __bool__(self) -> bool:
         return self.last > 0
 
-    def add(self, sequence: int, message: Message, parsed: Parsed) -> None:
-        """Add the whole of the next message."""
+    def add(self, first: int, parsed: Parsed) -> None:
+        """Add the messages that follow, of which the first has the sequence number ``first``."""
         if not self._messages:
-            self.first = sequence
-            self.oldest = message.received_at
-        self.last = sequence
-        if message.position is not None:
-            self.source = message.position
-        self.size += len(message.body)
-        self._messages.append(message)
-        self._starts.append(len(self.rows))
+            self.first = first
+            self.oldest = parsed.messages[0].received_at
+        self.last = first + len(parsed.messages) - 1
+        before = len(self.rows)
+        for message in parsed.messages:
+            self.size += len(message.body)
+            if message.position is not None:
+                self.source = message.position
+        self._messages += parsed.messages
+        self._starts += [before + start for start in parsed.starts]
         self.rows += parsed.rows
         self.refusals += parsed.refusals
         self.counts.received += parsed.received
@@ -119,9 +135,14 @@ class Batches:
         """When the oldest message that waits here was received, in seconds since the epoch."""
         return self._filling.oldest or None
 
-    async def add(self, sequence: int, message: Message, parsed: Parsed) -> None:
-        """Add the whole of the next message to the filling batch; then wait while that is full."""
-        self._filling.add(sequence, message, parsed)
+    @property
+    def room(self) -> int:
+        """Rows that the filling batch has room for, at least one."""
+        return max(1, self._max_rows - len(self._filling.rows))
+
+    async def add(self, first: int, parsed: Parsed) -> None:
+        """Add the messages that follow to the filling batch; then wait while that is full."""
+        self._filling.add(first, parsed)
         self._ready.set()
         while self._is_full() and not self.abandoned:
             self._full.set()

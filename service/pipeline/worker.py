@@ -1,17 +1,20 @@
 """The transform worker: reads a lane in order and turns its messages into rows of the filling batch."""
 
 import asyncio
+from collections.abc import Sequence
 
 from service.errors import FormatError
 from service.model import Lane, Message
 from service.pipeline.batch import Batches, Parsed
 from service.pipeline.ledger import Ledger
-from service.transform.transform import Transform
+from service.transform.transform import Piece, Transform
 
 READ_BYTES = 1 << 20
 """Bytes asked of the buffer at a time."""
 SLICE = 100
 """Records mapped before the loop gets its turn; keeps its lag under 10 ms."""
+SLICE_BYTES = 256 << 10
+"""Bytes decoded before the loop gets its turn, for the same reason."""
 
 
 class Worker:
@@ -22,32 +25,47 @@ class Worker:
         self._transform = transform
         self._batches = batches
         self._ledger = ledger
-        self._unyielded = 0
 
     async def run(self, after: int) -> None:
         """Work through the lane from the message that follows sequence number ``after`` until the lane ends."""
         while (group := await self._lane.read(after, READ_BYTES)) is not None:
-            for sequence, message in enumerate(group.messages, group.first):
-                await self._batches.add(sequence, message, await self._parse(message))
+            while after < group.last:
+                parsed = await self._parse(group.messages, after + 1 - group.first)
+                await self._batches.add(after + 1, parsed)
                 if self._batches.abandoned:
                     return
-            after = group.last
+                after += len(parsed.messages)
 
-    async def _parse(self, message: Message) -> Parsed:
-        try:
-            records = self._transform.decode(message)
-        except FormatError as error:
-            self._ledger.decoded(1)
-            return Parsed(1, [], [self._transform.undecodable(message, error)])
-        self._ledger.decoded(len(records))
-        parsed = Parsed(len(records), [], [])
-        for start in range(0, len(records), SLICE):
-            mapped = self._transform.map(message, records[start : start + SLICE], start)
-            parsed.rows += mapped.rows
-            parsed.refusals += mapped.refusals
-            parsed.filtered += mapped.filtered
-            self._unyielded += min(len(records), SLICE)
-            if self._unyielded >= SLICE:
-                self._unyielded = 0
-                await asyncio.sleep(0)
+    async def _parse(self, messages: Sequence[Message], first: int) -> Parsed:
+        """Make rows of messages from number ``first`` on, as many as one turn of the loop and the batch can take.
+
+        The work of a message is little; done for many at a time, what surrounds it is little too.
+        """
+        parsed = Parsed()
+        most = min(SLICE, self._batches.room)
+        *pieces, last = self._decode(messages, first, most, parsed)
+        self._ledger.decoded(parsed.received)
+        for start in range(0, len(last.records) or 1, SLICE):
+            pieces.append(Piece(last.message, last.records[start : start + SLICE], start))
+            parsed.add(self._transform.map(pieces), [piece.message for piece in pieces if piece.start == 0])
+            pieces = []
+            await asyncio.sleep(0)
         return parsed
+
+    def _decode(self, messages: Sequence[Message], first: int, most: int, parsed: Parsed) -> list[Piece]:
+        pieces: list[Piece] = []
+        size = 0
+        for number in range(first, len(messages)):
+            message = messages[number]
+            try:
+                records = self._transform.decode(message)
+                parsed.received += len(records)
+            except FormatError as error:
+                records = []
+                parsed.received += 1
+                parsed.refusals.append(self._transform.undecodable(message, error))
+            pieces.append(Piece(message, records))
+            size += len(message.body)
+            if parsed.received >= most or size >= SLICE_BYTES:
+                break
+        return pieces

@@ -5,11 +5,11 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, NoReturn, Self
+from typing import Any, Literal, NamedTuple, NoReturn, Self, cast
 
 import orjson
 from pydantic import Field, model_validator
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 from yarl import URL
@@ -21,10 +21,9 @@ from service.errors import SourceLost, SourceRefused
 from service.model import Message
 from service.provider import Provider
 from service.provider.answers import failure, judge, plain
+from service.provider.connection import Connection
 from service.sources import Link, Source
 
-GROUP = 500
-"""Frames handed on together at most."""
 CLOSE_TIMEOUT = 0.5
 """Seconds that a provider has for its part of the closing handshake: under backpressure it is never read."""
 
@@ -96,14 +95,14 @@ class WebSocket(Source):
         finally:
             await connection.close()
 
-    async def _open(self, url: URL, provider: Provider) -> ClientConnection:
+    async def _open(self, url: URL, provider: Provider) -> Connection:
         """Shake hands, at the provider's pace."""
         request = Request("GET", url)
         request.headers.update(self.headers)
         provider.authorize(request)
         try:
             async with provider.pace.place():
-                return await _Connect(
+                connection = await _Connect(
                     str(request.url),
                     additional_headers=list(request.headers.items()),
                     subprotocols=[Subprotocol(name) for name in self.subprotocols] or None,
@@ -113,8 +112,10 @@ class WebSocket(Source):
                     open_timeout=provider.timeout,
                     ping_timeout=None,  # a pong may wait behind what we cannot take yet: our watchdog decides
                     close_timeout=CLOSE_TIMEOUT,
+                    create_connection=Connection,
                     logger=_wire,
                 )
+                return cast("Connection", connection)
         except InvalidStatus as refused:
             answer = refused.response
             wait = next(iter(answer.headers.get_all("Retry-After")), None)
@@ -125,7 +126,7 @@ class WebSocket(Source):
         except (InvalidHandshake, OSError, EOFError) as error:
             raise SourceLost(f"{plain(url)}: {provider.said(failure(error))}") from error
 
-    async def _listen(self, connection: ClientConnection, link: Link, url: URL) -> NoReturn:
+    async def _listen(self, connection: Connection, link: Link, url: URL) -> NoReturn:
         """Receive until the connection ends, beating meanwhile, also while receiving waits for room."""
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(self._beat(connection), name=f"{link.feed} heartbeat")
@@ -137,7 +138,7 @@ class WebSocket(Source):
                 beating.cancel()
         raise ended
 
-    async def _beat(self, connection: ClientConnection) -> None:
+    async def _beat(self, connection: Connection) -> None:
         heartbeat = self.heartbeat
         if heartbeat is None or heartbeat.every is None:
             return
@@ -149,7 +150,7 @@ class WebSocket(Source):
         except ConnectionClosed:
             return  # the receiver says why
 
-    async def _receive(self, connection: ClientConnection, link: Link, url: URL) -> NoReturn:
+    async def _receive(self, connection: Connection, link: Link, url: URL) -> NoReturn:
         rules = list(self._rules())
         missing = len(self.subscribe) if self.acknowledge is not None else 0
         due = time.monotonic() + self.acknowledge.timeout if self.acknowledge is not None else 0.0
@@ -160,20 +161,22 @@ class WebSocket(Source):
                 what = f"{missing} subscriptions not acknowledged" if missing > 0 else "silent"
                 raise SourceLost(f"{plain(url)}: {what} for {self._patience(missing):g} s")
             now = time.time()
-            messages: list[Message] = []
             refused: bytes | None = None
-            for frame in frames:
-                role = _role(frame, rules)
-                if role is None:
-                    messages.append(Message(frame, now))
-                elif role == "acknowledge":
-                    missing -= 1
-                elif role == "refuse":
-                    refused = frame
+            data = frames
+            if rules:
+                data = []
+                for frame in frames:
+                    role = _role(frame, rules)
+                    if role is None:
+                        data.append(frame)
+                    elif role == "acknowledge":
+                        missing -= 1
+                    elif role == "refuse":
+                        refused = frame
             link.alive()
-            if messages:
+            if data:
                 # The watchdog does not run while this waits: it is we who are slow then, not the provider.
-                await link.emit(messages)
+                await link.emit([Message(frame, now) for frame in data])
             if refused is not None:
                 said = link.provider.said(refused)
                 raise SourceRefused(f"{plain(url)}: subscription refused: {said}")
@@ -183,19 +186,13 @@ class WebSocket(Source):
             return min(self.acknowledge.timeout, self.idle_timeout)
         return self.idle_timeout
 
-    async def _frames(self, connection: ClientConnection, left: float) -> list[bytes] | None:
-        """Wait for a frame and take along what else has arrived; None when none comes in time."""
+    async def _frames(self, connection: Connection, left: float) -> list[bytes] | None:
+        """Wait for messages; None when none comes in time."""
         try:
             async with asyncio.timeout(left):
-                frames = [await connection.recv(decode=False)]
+                return await connection.messages()
         except TimeoutError:
             return None
-        # The library has no public way to ask for what it holds. A message is whole once its last frame (fin) is
-        # there; then recv does not wait.
-        queue = connection.recv_messages.frames.queue
-        while queue and len(frames) < GROUP and (queue[0].fin or any(frame.fin for frame in queue)):
-            frames.append(await connection.recv(decode=False))
-        return frames
 
     def _rules(self) -> Iterator["_Rule"]:
         if self.acknowledge is not None:

@@ -14,7 +14,7 @@ from service.demo.oracle import Change, Oracle, Poison
 from service.demo.render import encode, rest_match, score
 from service.errors import FormatError
 from service.model import Message, Refusal
-from service.transform.transform import Transform
+from service.transform.transform import Piece, Transform
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def _transform(config: Config, feed: str) -> Transform:
 
 def _rows(config: Config, transform: Transform, body: bytes) -> list[dict[str, Any]]:
     message = Message(body, time.time())
-    mapped = transform.map(message, transform.decode(message))
+    mapped = transform.map([Piece(message, transform.decode(message))])
     assert mapped.refusals == []
     return [dict(zip(config.tables["matches"].columns, values, strict=True)) for values in mapped.rows]
 
@@ -65,7 +65,7 @@ def test_poison_is_refused_for_the_reason_the_oracle_names(config: Config) -> No
     def refuse(poison: Poison) -> Refusal:
         message = Message(poison.body, time.time())
         try:
-            (refusal,) = transform.map(message, transform.decode(message)).refusals
+            (refusal,) = transform.map([Piece(message, transform.decode(message))]).refusals
         except FormatError as error:
             return transform.undecodable(message, error)
         return refusal

@@ -9,7 +9,7 @@ from service.errors import RowRefused
 from service.model import Message
 from service.pipeline.batch import Batch, Batches, Parsed
 from service.sources.rest import Rest
-from service.transform.transform import Transform
+from service.transform.transform import Piece, Transform
 
 TABLE = Table.model_validate({"key": "id", "columns": {"id": "integer", "name": {"type": "text", "null": True}}})
 FEED: FeedSettings = Rest.model_validate({"path": "/", "into": "things", "map": {"id": "id", "name": "name"}})
@@ -19,10 +19,11 @@ def transform() -> Transform:
     return Transform("acme.things", FEED, "things", TABLE)
 
 
-def parsed(mapping: Transform, message: Message) -> Parsed:
-    records = mapping.decode(message)
-    mapped = mapping.map(message, records)
-    return Parsed(len(records), mapped.rows, mapped.refusals, mapped.filtered)
+def parsed(mapping: Transform, *messages: Message) -> Parsed:
+    pieces = [Piece(message, mapping.decode(message)) for message in messages]
+    result = Parsed(received=sum(len(piece.records) for piece in pieces))
+    result.add(mapping.map(pieces), messages)
+    return result
 
 
 def message(*ids: object) -> Message:
@@ -32,7 +33,7 @@ def message(*ids: object) -> Message:
 async def test_rows_are_taken_as_soon_as_they_are_there() -> None:
     mapping = transform()
     batches = Batches(mapping, 1000)
-    await batches.add(1, message(1), parsed(mapping, message(1)))
+    await batches.add(1, parsed(mapping, message(1)))
     batch = await batches.take(0)
     assert batch is not None
     assert batch.rows == [(1, "n1")]
@@ -42,7 +43,7 @@ async def test_a_full_batch_makes_the_worker_wait_until_it_is_taken() -> None:
     mapping = transform()
     batches = Batches(mapping, 2)
     async with asyncio.TaskGroup() as group:
-        adding = group.create_task(batches.add(1, message(1, 2, 3), parsed(mapping, message(1, 2, 3))))
+        adding = group.create_task(batches.add(1, parsed(mapping, message(1, 2, 3))))
         await asyncio.sleep(0)
         assert not adding.done()
         batch = await batches.take(60)
@@ -54,7 +55,7 @@ async def test_the_end_is_told_after_the_last_batch() -> None:
     mapping = transform()
     batches = Batches(mapping, 1000)
     async with batches:
-        await batches.add(1, message(1), parsed(mapping, message(1)))
+        await batches.add(1, parsed(mapping, message(1)))
     assert await batches.take(60) is not None
     assert await batches.take(60) is None
 
@@ -63,7 +64,7 @@ async def test_abandoned_batches_let_the_worker_go() -> None:
     mapping = transform()
     batches = Batches(mapping, 1)
     async with asyncio.TaskGroup() as group:
-        group.create_task(batches.add(1, message(1, 2), parsed(mapping, message(1, 2))))
+        group.create_task(batches.add(1, parsed(mapping, message(1, 2))))
         await asyncio.sleep(0)
         batches.abandon()
 
@@ -71,8 +72,8 @@ async def test_abandoned_batches_let_the_worker_go() -> None:
 def test_each_refused_row_leads_back_to_its_own_record_though_rows_shift() -> None:
     mapping = transform()
     batch = Batch(mapping)
-    for sequence, one in enumerate([message(1, "bad", 2), message(3), message(4, 5)], 7):
-        batch.add(sequence, one, parsed(mapping, one))
+    batch.add(7, parsed(mapping, message(1, "bad", 2), message(3)))
+    batch.add(9, parsed(mapping, message(4, 5)))
     assert [row[0] for row in batch.rows] == [1, 2, 3, 4, 5]
     batch.take_out(RowRefused("things", 1, "id: Check", "no"))
     batch.take_out(RowRefused("things", 2, "id: Check", "no"))

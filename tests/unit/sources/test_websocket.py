@@ -75,7 +75,6 @@ async def test_frames_that_arrived_together_are_handed_on_together() -> None:
         await link.until(lambda: len(link.messages) == 900)
     assert link.bodies == [b"%03d" % number for number in range(900)]
     assert len(link.groups) < 100
-    assert max(link.groups) <= 500
 
 
 async def test_a_message_in_fragments_stays_whole_whatever_comes_between() -> None:

@@ -8,7 +8,7 @@ import msgspec
 from service.config.feeds import FeedSettings
 from service.config.tables import Table
 from service.model import Message
-from service.transform.transform import Mapped, Transform
+from service.transform.transform import Mapped, Piece, Transform
 
 RECEIVED_AT = 1767355200.25
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -29,7 +29,7 @@ def message(records: Sequence[Any], **attributes: Any) -> Message:
 def run(transform: Transform, *records: Any, **attributes: Any) -> Mapped:
     """Send records through a transform as JSON."""
     sent = message(records, **attributes)
-    return transform.map(sent, transform.decode(sent))
+    return transform.map([Piece(sent, transform.decode(sent))])
 
 
 def settle(column: Any, value: Any, **table: Any) -> Any:

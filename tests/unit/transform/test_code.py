@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.transform.code import Code, build
+from service.transform.transform import Piece
 from tests.unit.transform.making import make, message, run
 
 NASTY = [
@@ -56,5 +57,5 @@ def test_no_word_of_the_configuration_becomes_code(word: str) -> None:
 @given(st.text(min_size=1).filter(lambda name: '"' not in name), st.integers(0, 9))
 def test_any_name_of_a_column_and_a_field_finds_its_value(name: str, value: int) -> None:
     transform = make({name: {"type": "integer", "max": 5}})
-    mapped = transform.map(message([]), [{name: value}]) if value <= 5 else None
+    mapped = transform.map([Piece(message([]), [{name: value}])]) if value <= 5 else None
     assert mapped is None or mapped.rows == [(value,)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service.errors import FormatError
 from service.model import Message
 from service.transform.explain import Judge
-from service.transform.transform import Transform
+from service.transform.transform import Piece, Transform
 from tests.unit.transform.making import make, message, run
 
 FEEDS = Path("/work/shared/feeds")
@@ -31,7 +31,7 @@ def test_good_records_become_rows_and_a_bad_one_costs_only_itself() -> None:
 def test_a_refusal_carries_the_message_and_the_literal_bytes_of_the_record() -> None:
     transform = make({"a": "integer"}, records="data")
     sent = Message(b'{"data": [{"a": 1},  {"a" : 1.50}]}', 12.5)
-    (refusal,) = transform.map(sent, transform.decode(sent)).refusals
+    (refusal,) = transform.map([Piece(sent, transform.decode(sent))]).refusals
     assert refusal.record == b'{"a" : 1.50}'
     assert (refusal.feed, refusal.table, refusal.message, refusal.received_at) == ("acme.scores", "t", sent.body, 12.5)
 
@@ -40,7 +40,7 @@ def test_slices_of_a_message_count_from_their_start() -> None:
     transform = make({"a": "integer"})
     sent = message([{"a": 0}, {"a": 1}, {"a": "x"}, {"a": 3}])
     records = transform.decode(sent)
-    slices = [transform.map(sent, records[start : start + 2], start) for start in (0, 2)]
+    slices = [transform.map([Piece(sent, records[start : start + 2], start)]) for start in (0, 2)]
     assert [mapped.rows for mapped in slices] == [[(0,), (1,)], [(3,)]]
     (refusal,) = slices[1].refusals
     assert (refusal.index, refusal.record) == (2, b'{"a":"x"}')
@@ -100,7 +100,7 @@ def test_a_real_season_becomes_rows() -> None:
     }
     transform = make(columns, mapping, records="matches")
     sent = Message((FEEDS / "football" / "en.1.json").read_bytes(), 0.0)
-    mapped = transform.map(sent, transform.decode(sent))
+    mapped = transform.map([Piece(sent, transform.decode(sent))])
     assert len(mapped.rows) == 380
     assert mapped.refusals == []
     row = dict(zip(columns, mapped.rows[0], strict=True))
@@ -131,7 +131,7 @@ def test_real_earthquakes_become_rows() -> None:
     transform = make(columns, mapping, records="features", where="properties.mag > 4.0")
     sent = Message((FEEDS / "quakes" / "2.5_week.json").read_bytes(), 0.0)
     records = transform.decode(sent)
-    mapped = transform.map(sent, records)
+    mapped = transform.map([Piece(sent, records)])
     strong = [record for record in records if record["properties"]["mag"] > 4]
     assert mapped.refusals == []
     assert mapped.filtered == len(records) - len(strong) > 0
@@ -190,7 +190,7 @@ def at_once(transform: Transform, record: Any) -> Any:
     """Give the row that the compiled function makes; None where it leaves the record to the columns."""
     rows: list[Any] = []
     failed: Callable[..., None] = lambda *_: None  # noqa: E731
-    transform._run([record], message([]), rows.append, failed)
+    transform._run([Piece(message([]), [record])], rows, [].append, failed)
     return rows[0] if rows else None
 
 
@@ -211,7 +211,7 @@ def test_the_row_function_and_the_columns_own_functions_agree(record: Any) -> No
 def test_mapping_any_record_gives_a_row_or_a_refusal(record: Any) -> None:
     sent = message([record])
     for transform in (ALL, *EACH.values()):
-        mapped = transform.map(sent, [record])
+        mapped = transform.map([Piece(sent, [record])])
         assert len(mapped.rows) + len(mapped.refusals) == 1
 
 
@@ -223,5 +223,5 @@ def test_any_message_gives_records_or_a_format_error(body: bytes) -> None:
     except FormatError as error:
         assert ALL.undecodable(sent, error).message == body  # noqa: PT017
         return
-    mapped = ALL.map(sent, records)
+    mapped = ALL.map([Piece(sent, records)])
     assert len(mapped.rows) + len(mapped.refusals) == len(records)
