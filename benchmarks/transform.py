@@ -97,18 +97,19 @@ def cases() -> dict[str, Callable[[], Any]]:
     plain, chosen = transform(), transform(where="status == 'TIMED'")
     message = Message(json.dumps([RECORD] * RECORDS).encode(), time.time())
     single = [Message(json.dumps(RECORD).encode(), time.time()) for _ in range(RECORDS)]
-    records = plain.decode(message)
+    records, whole = plain.read(message), plain.decode(message)
     bad = [{**RECORD, "neutral": "perhaps"}] * RECORDS
     broken = Message(json.dumps(bad).encode(), time.time())
     return {
-        "decode": lambda: plain.decode(message),
+        "decode whole": lambda: plain.decode(message),
+        "decode what is mapped": lambda: plain.read(message),
         "map": lambda: plain.map([Piece(message, records)]),
         "map again (control)": lambda: plain.map([Piece(message, records)]),
-        "both": lambda: plain.map([Piece(message, plain.decode(message))]),
-        "both, one record a message": lambda: plain.map([Piece(one, plain.decode(one)) for one in single]),
-        "map with where": lambda: chosen.map([Piece(message, records)]),
+        "both": lambda: plain.map([Piece(message, plain.read(message))]),
+        "both, one record a message": lambda: plain.map([Piece(one, plain.read(one)) for one in single]),
+        "map with where": lambda: chosen.map([Piece(message, whole)]),
         "refuse every record": lambda: plain.map([Piece(broken, bad)]),
-        "map by hand, unchecked": lambda: by_hand(records),
+        "map by hand, unchecked": lambda: by_hand(whole),
     }
 
 

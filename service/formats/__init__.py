@@ -1,7 +1,10 @@
 """Formats: how the bytes of a message become records, one file a kind."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from service.config.connectors import Connector
 from service.model import Message
@@ -21,6 +24,14 @@ class Format(Connector, ABC):
         Raises:
             FormatError: the bytes are not what the format says, or the path leads to no list or object.
         """
+
+    def typed(self, records: str | None, shape: type[msgspec.Struct]) -> Callable[[Message], list[Any]] | None:
+        """Give a decoder that makes records of a type, reading no other fields; None where the format has none.
+
+        Called with a message it gives what ``decode`` gives, or raises, where the records are not of that type.
+        """
+        del records, shape
+        return None
 
     @abstractmethod
     def raw(self, message: Message, records: str | None, index: int) -> bytes:

@@ -1,5 +1,6 @@
 """JSON, exactly: numbers with a fraction or an exponent are decimals, integers of any size stay whole."""
 
+from collections.abc import Callable
 from decimal import Decimal, DecimalException
 from difflib import get_close_matches
 from functools import lru_cache
@@ -33,6 +34,27 @@ class Json(Format):
         if records is not None:
             document = _walk(document, parse_path(records), records)
         return document if type(document) is list and not self.single else [document]
+
+    def typed(self, records: str | None, shape: type[msgspec.Struct]) -> Callable[[Message], list[Any]] | None:
+        """Give a decoder to a type; see Format. It does not look into fields that are not wanted."""
+        steps = parse_path(records) if records is not None else ()
+        document: Any = shape if self.single else list[shape] | shape  # type: ignore[valid-type]
+        for step in reversed(steps):
+            if isinstance(step, int):
+                return None
+            document = msgspec.defstruct("Document", [("inner", document)], rename={"inner": step})
+        read = msgspec.json.Decoder(document, float_hook=Decimal).decode
+
+        def decode(message: Message) -> list[Any]:
+            try:
+                found = read(message.body)
+            except _FAULTS:  # not such records, or no JSON
+                return self.decode(message, records)
+            for _ in steps:
+                found = found.inner
+            return found if type(found) is list else [found]
+
+        return decode
 
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
         """Give the record's literal bytes; see Format."""

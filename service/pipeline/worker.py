@@ -58,7 +58,7 @@ class Worker:
         for number in range(first, len(messages)):
             message = messages[number]
             try:
-                records = self._transform.decode(message)
+                records = self._transform.read(message)
                 parsed.received += len(records)
             except FormatError as error:
                 records = []

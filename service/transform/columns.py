@@ -12,6 +12,7 @@ from service.config.tables import Column
 from service.transform.checks import emit_checks, plain, settled
 from service.transform.code import Code, build
 from service.transform.fetch import emit_fetch, word
+from service.transform.shape import Shape
 from service.transform.violations import breach
 
 _UNLISTED = object()
@@ -28,13 +29,23 @@ class ColumnCode:
         place: the column's path in the configuration, for remedies: ``tables.matches.columns.home_score``.
         feed: ``provider.feed``.
         lists: whether a record may be a list.
+        shape: of the record, where it was decoded to one.
 
     Raises:
         ConfigError: a constant, default or bound does not fit the column.
     """
 
     def __init__(
-        self, name: str, prefix: str, column: Column, source: MapValue | None, place: str, feed: str, *, lists: bool
+        self,
+        name: str,
+        prefix: str,
+        column: Column,
+        source: MapValue | None,
+        place: str,
+        feed: str,
+        *,
+        lists: bool,
+        shape: Shape | None = None,
     ) -> None:
         self.name = name
         self.column = column
@@ -47,7 +58,7 @@ class ColumnCode:
         elif not source.from_:
             code.add(f"v = {code.constant(self._settled(source.const, 'const'))}")
         else:
-            emit_fetch(code, source.from_, feed, lists=lists)
+            emit_fetch(code, source.from_, feed, lists=lists, shape=shape)
             if source.values is not None:
                 self._translate(source)
             else:

@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from service.config.paths import Path, parse_path
+from service.config.paths import parse_path
 from service.model import Message
 from service.transform.code import Code, indented
+from service.transform.shape import Shape
 from service.transform.violations import Violation, kind_of
 
 
-def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool) -> None:
+def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool, shape: Shape | None = None) -> None:
     """Add the lines that leave in ``v`` what the first present path leads to, None where all are absent or null.
 
     Args:
@@ -17,15 +18,20 @@ def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool) ->
         paths: as in MapValue.
         feed: ``provider.feed``, for the envelope.
         lists: whether a record may be a list; else the first step needs no test.
+        shape: of the record, where it was decoded to one.
     """
     for number, path in enumerate(paths):
-        lines = _walk(code, parse_path(path), is_envelope=path.startswith("$"), feed=feed, lists=lists)
+        lines = _walk(code, path, feed, lists=lists, shape=shape)
         code.add(*(lines if number == 0 else ["if v is None:", *indented(lines)]))
 
 
-def _walk(code: Code, path: Path, *, is_envelope: bool, feed: str, lists: bool) -> list[str]:
-    if is_envelope:
-        origin, checked, path = _envelope(code, str(path[0]), feed), False, path[1:]
+def _walk(code: Code, written: str, feed: str, *, lists: bool, shape: Shape | None) -> list[str]:
+    path = parse_path(written)
+    checked = False
+    if written.startswith("$"):
+        origin, path = _envelope(code, str(path[0]), feed), path[1:]
+    elif shape is not None:
+        origin, path = shape.reach(path)
     else:
         origin, checked = "r", not lists
     lines = [f"v = {origin}"]

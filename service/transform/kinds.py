@@ -66,12 +66,12 @@ def _boolean(code: Code, _: Column, convert: str) -> None:
 
 
 def _timestamp(code: Code, column: Column, convert: str) -> None:
-    """Read ISO 8601 with Z in place: no more than six digits follow a point at 19 in fewer than 28 characters."""
+    """Read ISO 8601 in UTC in place, where a point at 19 is followed by at most six digits."""
     if formats(column)[0] != "iso8601":
         _call(code, column, convert)
         return
-    parse, utc, marks = code.constant(datetime.fromisoformat), code.constant(UTC), code.constant("Z.")
-    code.add("w = None", f"if type(v) is str and len(v) < 28 and v[19:20] in {marks}:")
+    parse, utc, marks = code.constant(datetime.fromisoformat), code.constant(UTC), code.constant("Z+.")
+    code.add("w = None", f"if type(v) is str and v[19:20] in {marks} and not v[26:27].isdigit():")
     code.add("    try:", f"        w = {parse}(v)", f"    except {code.constant(ValueError)}:", "        pass")
     code.add(f"v = w if w is not None and w.tzinfo is {utc} else {convert}(v)")
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from service.config.feeds import FeedSettings
+from service.config.paths import parse_path
 from service.config.tables import Table
 from service.errors import FormatError
 from service.formats import Format
@@ -13,6 +14,7 @@ from service.model import Message, Refusal, Row
 from service.transform.code import build, indented
 from service.transform.columns import ColumnCode
 from service.transform.explain import Judge, Verdict
+from service.transform.shape import Shape
 from service.transform.violations import Violation, kind_of, shown
 from service.transform.where import Where
 
@@ -67,20 +69,16 @@ class Transform:
         self._format = cast("Format", settings.format)
         where = Where(settings.where) if settings.where is not None else None
         lists = any(path.startswith("[") for value in settings.map.values() for path in value.from_)
-        columns = [
-            ColumnCode(
-                column,
-                f"k{number}",
-                spec,
-                settings.map.get(column),
-                f"tables.{name}.columns.{column}",
-                feed,
-                lists=lists,
-            )
-            for number, (column, spec) in enumerate(table.columns.items())
-        ]
+        columns = _columns(feed, settings, name, table, lists=lists)
         self._judge = Judge(columns, table)
         self._run = _compile(columns, where, (dict, list) if lists else (dict,))
+        self._read: Callable[[Message], list[Any]] | None = None
+        shape = _shape(settings) if where is None and not lists else None
+        if shape is not None and (read := self._format.typed(self._records, shape.type)) is not None:
+            self._read = read
+            narrow = _columns(feed, settings, name, table, lists=lists, shape=shape)
+            self._run_narrow = _compile(narrow, None, (shape.type,), shape.lines)
+        self._decoded: tuple[Message | None, list[Any]] = (None, [])
 
     def decode(self, message: Message) -> list[Any]:
         """Give the records of a message.
@@ -89,6 +87,14 @@ class Transform:
             FormatError: its bytes are not what the format says.
         """
         return self._format.decode(message, self._records)
+
+    def read(self, message: Message) -> list[Any]:
+        """Give the records of a message to map: where the format can, only the fields that are mapped.
+
+        Raises:
+            FormatError: as ``decode``.
+        """
+        return self.decode(message) if self._read is None else self._read(message)
 
     def map(self, pieces: Sequence[Piece]) -> Mapped:
         """Map records, of one message or of many: the fewer calls, the less they cost."""
@@ -103,9 +109,21 @@ class Transform:
             else:
                 mapped.filtered += 1
 
-        filtered = self._run(pieces, mapped.rows, mapped.starts.append, failed)
+        def again(message: Message, index: int, record: Any, _fault: Violation) -> None:
+            whole = self._whole(message)[index] if isinstance(record, msgspec.Struct) else record
+            filtered = self._run([Piece(message, [whole], index)], mapped.rows, [].append, failed)
+            mapped.filtered += filtered
+
+        run, instead = (self._run, failed) if self._read is None else (self._run_narrow, again)
+        filtered = run(pieces, mapped.rows, mapped.starts.append, instead)
         mapped.filtered += filtered
         return mapped
+
+    def _whole(self, message: Message) -> list[Any]:
+        """Decode a message that has a record which failed; once for all that it has."""
+        if self._decoded[0] is not message:
+            self._decoded = (message, self.decode(message))
+        return self._decoded[1]
 
     def undecodable(self, message: Message, error: FormatError) -> Refusal:
         """Refuse a whole message that does not decode."""
@@ -116,7 +134,7 @@ class Transform:
     def refuse(self, message: Message, row: int, reason: str, detail: str) -> Refusal:
         """Refuse the record of the ``row``-th row, from 0, that a message yields: the database refused the row."""
         rows = -1
-        for index, record in enumerate(self.decode(message)):
+        for index, record in enumerate(self.read(message)):
             rows += len(self.map([Piece(message, (record,), index)]).rows)
             if rows == row:
                 return self._refusal(message, index, reason, detail)
@@ -135,12 +153,45 @@ class Transform:
         return Refusal(self.feed, self.table, reason, detail, raw, message.body, message.received_at, index)
 
 
-def _compile(columns: Sequence[ColumnCode], where: Where | None, kinds: tuple[type, ...]) -> Callable[..., int]:
+def _columns(
+    feed: str, settings: FeedSettings, name: str, table: Table, *, lists: bool, shape: Shape | None = None
+) -> list[ColumnCode]:
+    """Make the code of each column."""
+    return [
+        ColumnCode(
+            column,
+            f"k{number}",
+            spec,
+            settings.map.get(column),
+            f"tables.{name}.columns.{column}",
+            feed,
+            lists=lists,
+            shape=shape,
+        )
+        for number, (column, spec) in enumerate(table.columns.items())
+    ]
+
+
+def _shape(settings: FeedSettings) -> Shape | None:
+    """Give the shape of the records that a map reads; None where it reads the whole of them."""
+    paths = [path for value in settings.map.values() for path in value.from_]
+    if any(path.startswith("$record") for path in paths):
+        return None
+    try:
+        return Shape(parse_path(path) for path in paths if not path.startswith("$"))
+    except ValueError:
+        return None
+
+
+def _compile(
+    columns: Sequence[ColumnCode], where: Where | None, kinds: tuple[type, ...], prelude: Sequence[str] = ()
+) -> Callable[..., int]:
     """Make the function that maps pieces: it appends to ``rows``, and hands each failure to ``failed``."""
     constants: dict[str, Any] = {"Violation": Violation, "where": where, "kinds": kinds, "misplaced": _misplaced}
     body = ["if type(r) not in kinds:", "    raise misplaced(r)"]
     if where is not None:
         body += ["if not where(r):", "    filtered += 1", "    continue"]
+    body += prelude
     for number, column in enumerate(columns):
         constants |= column.constants
         body += [*column.lines, f"c{number} = v"]

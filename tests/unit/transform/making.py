@@ -29,7 +29,7 @@ def message(records: Sequence[Any], **attributes: Any) -> Message:
 def run(transform: Transform, *records: Any, **attributes: Any) -> Mapped:
     """Send records through a transform as JSON."""
     sent = message(records, **attributes)
-    return transform.map([Piece(sent, transform.decode(sent))])
+    return transform.map([Piece(sent, transform.read(sent))])
 
 
 def settle(column: Any, value: Any, **table: Any) -> Any:
