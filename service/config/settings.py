@@ -30,7 +30,8 @@ class Database(Settings):
     schema_: str = Field(default="public", alias="schema")
     """The schema of the configured tables."""
     pool: int = Field(default=4, ge=1, le=100)
-    """The most connections."""
+    """The most transactions at a time, each on a connection of its own; feeds take turns. One connection more
+    watches the database."""
     migrate: Literal["create", "verify", "off"] = "create"
     """create: make missing tables and columns; verify: refuse to start on drift; off: trust."""
 
@@ -47,10 +48,12 @@ class BufferSettings(Settings):
 
 
 class Batch(Settings):
-    """When rows are written: as soon as the last batch is in, at the latest when either bound is reached."""
+    """When rows are written: as soon as the last batch is in, at the latest when one of the bounds is reached."""
 
     max_rows: int = Field(default=5000, ge=1, le=100_000)
     """The most rows in one transaction."""
+    max_bytes: Size = Field(default=16 << 20, ge=1)
+    """The most bytes of messages in one transaction."""
     max_wait: Duration = Field(default=0.2, ge=0)
     """The longest that a row waits for company."""
 

@@ -7,13 +7,11 @@ from types import TracebackType
 
 import msgspec
 
+from service.config.settings import Batch as Bounds
 from service.errors import RowRefused
 from service.model import Commit, Counts, Message, Position, Refusal, Row
 from service.store.write import Write
 from service.transform.transform import Mapped, Transform
-
-MAX_BYTES = 16 << 20
-"""Bytes of messages at which a batch is full whatever its rows."""
 
 
 class Parsed(msgspec.Struct):
@@ -120,9 +118,9 @@ class Batches:
     are taken as soon as they are there. Leaving the block says that no more will come.
     """
 
-    def __init__(self, transform: Transform, max_rows: int) -> None:
+    def __init__(self, transform: Transform, bounds: Bounds) -> None:
         self._transform = transform
-        self._max_rows = max_rows
+        self._bounds = bounds
         self._filling = Batch(transform)
         self._ready = asyncio.Event()
         self._full = asyncio.Event()
@@ -138,7 +136,7 @@ class Batches:
     @property
     def room(self) -> int:
         """Rows that the filling batch has room for, at least one."""
-        return max(1, self._max_rows - len(self._filling.rows))
+        return max(1, self._bounds.max_rows - len(self._filling.rows))
 
     async def add(self, first: int, parsed: Parsed) -> None:
         """Add the messages that follow to the filling batch; then wait while that is full."""
@@ -174,7 +172,7 @@ class Batches:
         self._taken.set()
 
     def _is_full(self) -> bool:
-        return len(self._filling.rows) >= self._max_rows or self._filling.size >= MAX_BYTES
+        return len(self._filling.rows) >= self._bounds.max_rows or self._filling.size >= self._bounds.max_bytes
 
     async def __aenter__(self) -> "Batches":
         return self

@@ -61,7 +61,7 @@ class Line:
         inlet = self.inlet = Inlet(lane, INLET_BYTES)
         feed = self.feed = Feed(self.name, self._source, self._provider, inlet)
         feed.position = lane.last_position
-        batches = Batches(self._transform, self._config.batch.max_rows)
+        batches = Batches(self._transform, self._config.batch)
         max_wait = self._config.batch.max_wait
         loader = self.loader = Loader(self.name, self._store, lane, batches, self.ledger, max_wait)
         worker = Worker(lane, self._transform, batches, self.ledger)

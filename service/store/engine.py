@@ -14,8 +14,6 @@ from service.errors import StartError
 from service.store.sqlstate import cause
 
 CONNECT_SECONDS = 10.0
-POOL_SECONDS = 60.0
-"""The longest to wait for a connection of the pool, when there are more feeds than connections."""
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 _OF_LIBPQ = {
@@ -46,7 +44,6 @@ def open_engine(url: str, pool: int) -> AsyncEngine:
         "postgresql+asyncpg://",
         pool_size=pool,
         max_overflow=0,
-        pool_timeout=POOL_SECONDS,
         connect_args={
             **_connect_args(url),
             # Behind pgbouncer the next transaction may run on another server: only unnamed statements are safe.

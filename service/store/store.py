@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 
 import sqlalchemy as sa
@@ -51,7 +52,8 @@ class Store:
         self._settings = settings
         self._tables = tables
         self._built = build(tables, settings.schema_)
-        self._engine = open_engine(url, settings.pool)
+        self._engine = open_engine(url, settings.pool + 1)  # one more, so that a ping never waits for a batch
+        self._turns = asyncio.Semaphore(settings.pool)
         self._folds = {name: Fold(table) for name, table in tables.items()}
         self._upserts = self._upserts_with(partitioned=frozenset())
         self._pruned_at = time.monotonic()
@@ -74,7 +76,7 @@ class Store:
         mode = self._settings.migrate
         try:
             with faults():
-                async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+                async with self._turn() as connection:
                     await connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
                     partitioned = await connection.run_sync(migrate.prepare, self._built, self._tables, mode)
         except RowFault as fault:
@@ -89,7 +91,7 @@ class Store:
             TableRefused: the service's tables are missing or may not be read.
         """
         with faults():
-            async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+            async with self._turn() as connection:
                 return await positions.read(connection, feed)
 
     async def ping(self) -> None:
@@ -118,11 +120,20 @@ class Store:
         folded = {name: self._folds[name](write.rows[name]) for name in sorted(write.rows) if write.rows[name]}
         try:
             with faults():
-                async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+                async with self._turn() as connection:
                     return await self._write(connection, write, folded)
         except RowFault as fault:
             refused = await self._isolate(folded, fault)
         raise refused
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[AsyncConnection]:
+        """Run a transaction when it is its turn: first come, first served, so that no feed starves another.
+
+        The time that it waits for its turn does not count as the database's.
+        """
+        async with self._turns, asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+            yield connection
 
     async def _write(
         self, connection: AsyncConnection, write: Write, folded: Mapping[str, Folded]
@@ -157,7 +168,7 @@ class Store:
         """Find the rows that a batch failed for, last row first, so that each can be taken out by its index."""
         found: list[RowRefused] = []
         with faults():
-            async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+            async with self._turn() as connection:
                 await connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
                 await self._begin(connection, folded)
                 for name, rows in folded.items():

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from service.config.feeds import FeedSettings
+from service.config.settings import Batch as Bounds
 from service.config.tables import Table
 from service.errors import RowRefused
 from service.model import Message
@@ -32,7 +33,7 @@ def message(*ids: object) -> Message:
 
 async def test_rows_are_taken_as_soon_as_they_are_there() -> None:
     mapping = transform()
-    batches = Batches(mapping, 1000)
+    batches = Batches(mapping, Bounds(max_rows=1000))
     await batches.add(1, parsed(mapping, message(1)))
     batch = await batches.take(0)
     assert batch is not None
@@ -41,7 +42,7 @@ async def test_rows_are_taken_as_soon_as_they_are_there() -> None:
 
 async def test_a_full_batch_makes_the_worker_wait_until_it_is_taken() -> None:
     mapping = transform()
-    batches = Batches(mapping, 2)
+    batches = Batches(mapping, Bounds(max_rows=2))
     async with asyncio.TaskGroup() as group:
         adding = group.create_task(batches.add(1, parsed(mapping, message(1, 2, 3))))
         await asyncio.sleep(0)
@@ -51,9 +52,19 @@ async def test_a_full_batch_makes_the_worker_wait_until_it_is_taken() -> None:
         assert len(batch.rows) == 3  # a message is never split
 
 
+async def test_a_batch_is_full_by_the_bytes_of_its_messages_too() -> None:
+    mapping = transform()
+    batches = Batches(mapping, Bounds(max_bytes=10))
+    async with asyncio.TaskGroup() as group:
+        adding = group.create_task(batches.add(1, parsed(mapping, message(1))))
+        await asyncio.sleep(0)
+        assert not adding.done()
+        assert await batches.take(60) is not None
+
+
 async def test_the_end_is_told_after_the_last_batch() -> None:
     mapping = transform()
-    batches = Batches(mapping, 1000)
+    batches = Batches(mapping, Bounds(max_rows=1000))
     async with batches:
         await batches.add(1, parsed(mapping, message(1)))
     assert await batches.take(60) is not None
@@ -62,7 +73,7 @@ async def test_the_end_is_told_after_the_last_batch() -> None:
 
 async def test_abandoned_batches_let_the_worker_go() -> None:
     mapping = transform()
-    batches = Batches(mapping, 1)
+    batches = Batches(mapping, Bounds(max_rows=1))
     async with asyncio.TaskGroup() as group:
         group.create_task(batches.add(1, parsed(mapping, message(1, 2))))
         await asyncio.sleep(0)
