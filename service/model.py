@@ -9,7 +9,10 @@ Position: TypeAlias = dict[str, Any]
 """Where a source stands, as a JSON object that only the source itself understands."""
 
 Row: TypeAlias = tuple[Any, ...]
-"""One row of a table: values in the order of the table's columns, in the types that asyncpg takes."""
+"""One row of a table: values in the order of the table's columns, in the types that asyncpg takes.
+
+In a table that records can delete rows of (``Config.deletable``) a bool follows: whether the row is to be deleted.
+"""
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -75,7 +78,8 @@ class Counts(msgspec.Struct):
     """What became of records: the terms of the ledger, and the rows behind ``loaded``.
 
     ``received = loaded + unchanged + stale + duplicate + filtered + quarantined + in_flight`` and
-    ``loaded = inserted + updated + deleted``.
+    ``loaded = inserted + updated + deleted``. Rows that went, or were marked, because a full set no longer holds them
+    are ``absent``: no record stands for them, so they are no term of the sum.
     """
 
     received: int = 0
@@ -87,6 +91,7 @@ class Counts(msgspec.Struct):
     duplicate: int = 0
     filtered: int = 0
     quarantined: int = 0
+    absent: int = 0
 
     @property
     def loaded(self) -> int:

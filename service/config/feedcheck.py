@@ -24,20 +24,22 @@ _MOMENTS = {"timestamp", "date", "time"}
 
 def check_feeds(data: Any, report: Report) -> None:
     """Report what is wrong with the feeds of a document beyond what pydantic sees."""
-    tables = _mapping(data, "tables")
-    for provider, raw in _mapping(data, "providers").items():
-        feeds = _mapping(raw, "feeds")
+    tables = mapping(data, "tables")
+    for provider, raw in mapping(data, "providers").items():
+        feeds = mapping(raw, "feeds")
         for name, feed in feeds.items():
             if isinstance(feed, dict):
                 path = ("providers", provider, "feeds", name)
                 _check_into(path, feed, tables, report)
-                _check_where(path, feed, report)
+                for option in ("where", "delete_when"):
+                    _check_expression((*path, option), feed.get(option), report)
                 _check_records(path, feed, report)
                 _check_refetch(path, feed, feeds, report)
                 _check_address(path, feed, raw, report)
 
 
-def _mapping(value: Any, key: str) -> dict[str, Any]:
+def mapping(value: Any, key: str) -> dict[str, Any]:
+    """Give the mapping under a key of what was written, empty where there is none."""
     found = value.get(key) if isinstance(value, dict) else None
     return found if isinstance(found, dict) else {}
 
@@ -52,7 +54,7 @@ def _check_into(path: Path, feed: dict[str, Any], tables: dict[str, Any], report
     at = (*path, "into")
     if into not in tables:
         report.add("unknown-table", at, f"there is no table {report.show(at, into)}", close_to=tables)
-    elif isinstance(mapped, dict) and _mapping(tables[into], "columns"):
+    elif isinstance(mapped, dict) and mapping(tables[into], "columns"):
         _check_columns((*path, "map"), feed, tables[into], report)
 
 
@@ -130,31 +132,30 @@ def _check_records(path: Path, feed: dict[str, Any], report: Report) -> None:
             report.add("wrong-path", at, "records lie in the message; `$` names belong to a map")
 
 
-def _check_where(path: Path, feed: dict[str, Any], report: Report) -> None:
-    where, at = feed.get("where"), (*path, "where")
-    if not isinstance(where, str):
+def _check_expression(at: Path, text: Any, report: Report) -> None:
+    if not isinstance(text, str):
         return
-    if len(where) > MAX_EXPRESSION:
+    if len(text) > MAX_EXPRESSION:
         report.add("wrong-expression", at, f"an expression has at most {MAX_EXPRESSION} characters")
         return
     try:
-        cel.compile(where)
+        cel.compile(text)
     except ValueError as error:
         reason = _CEL_REASON.search(str(error))
         said = f"at character {reason[2]}, {reason[3]}" if reason is not None else "it does not parse"
         said = said.replace("mismatched input '<EOF>'", "it ends unfinished")
-        report.add("wrong-expression", at, f"{report.show(at, where)} is not CEL: {said}")
+        report.add("wrong-expression", at, f"{report.show(at, text)} is not CEL: {said}")
 
 
 def _check_refetch(path: Path, feed: dict[str, Any], feeds: dict[str, Any], report: Report) -> None:
     """Check that a gap is refetched by a feed of the same provider that can be asked again."""
-    name = _mapping(_mapping(feed, "sequence"), "on_gap").get("refetch")
+    name = mapping(mapping(feed, "sequence"), "on_gap").get("refetch")
     at = (*path, "sequence", "on_gap", "refetch")
     if not isinstance(name, str):
         return
     if name not in feeds:
         report.add("unknown-feed", at, f"the provider has no feed {report.show(at, name)}", close_to=feeds)
-    elif _mapping(feeds, name).get("kind") != "rest":
+    elif mapping(feeds, name).get("kind") != "rest":
         report.add("unknown-feed", at, f"{report.show(at, name)} cannot be asked again; name a rest feed")
 
 

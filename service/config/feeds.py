@@ -1,6 +1,6 @@
 """What all kinds of feed have in common: which records they carry and how those become rows."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -47,9 +47,11 @@ class FeedSettings(Connector):
     Attributes:
         replayable: whether the provider can be asked again for what was missed, so that nothing is lost while
             we are away; a source that only hears what is said while it listens leaves this False.
+        whole_sets: whether its messages can say which set they belong to and which is the last (`Message.meta`).
     """
 
     replayable: ClassVar[bool] = False
+    whole_sets: ClassVar[bool] = False
 
     into: str
     """The table that the records are loaded into."""
@@ -61,5 +63,11 @@ class FeedSettings(Connector):
     where: str | None = None
     """A CEL expression over a record's fields (an absent one is null; the whole is `record`); records for
     which it is not true are counted as filtered."""
+    delete_when: str | None = None
+    """A CEL expression as in `where`; a record for which it is true deletes the row of its key. Of such a record only
+    the key columns and the version are looked at."""
+    absent: Literal["delete", "mark"] | None = None
+    """What becomes of rows that are no longer in the full set that the feed sends: they are deleted, or the column
+    `absent_since` says since when. Only rows that carry the constants which the feed maps to key columns."""
     format: Annotated[Connector, OneOf("service.formats")] = Field(default="json", validate_default=True)
     """How a message is decoded."""

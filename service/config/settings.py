@@ -115,6 +115,10 @@ class Config(Settings):
     providers: dict[Name, Provider] = Field(min_length=1)
     """Who publishes, by name."""
 
+    def deletable(self) -> frozenset[str]:
+        """Give the names of the tables that a record can delete rows of."""
+        return frozenset(feed.into for _, feed in self.feeds().values() if feed.delete_when is not None)
+
     def feeds(self) -> dict[str, tuple[Provider, FeedSettings]]:
         """Give every feed with its provider, by its full name ``provider.feed``."""
         return {

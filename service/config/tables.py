@@ -11,6 +11,7 @@ ColumnType: TypeAlias = Literal[
 ]
 Cleaning: TypeAlias = Literal["trim", "collapse", "lower", "upper", "title", "nfc", "strip_tags", "digits"]
 OnInvalid: TypeAlias = Literal["quarantine", "null", "drop"]
+Mode: TypeAlias = Literal["upsert", "append", "update"]
 Scalar: TypeAlias = bool | int | float | str
 
 
@@ -61,11 +62,18 @@ class Column(Settings):
 class Table(Settings):
     """A table: columns, the key that identifies a row, and the version that says which of two is newer."""
 
-    key: tuple[str, ...] = Field(min_length=1, json_schema_extra={"type": ["array", "string"]})
-    """The columns that identify a row; they become the primary key."""
+    mode: Mode = "upsert"
+    """upsert: a record inserts its row or updates it. append: every record becomes a new row, exactly once, because
+    the feed's position commits with it. update: a record whose row does not exist is left out, counted as filtered."""
+    key: tuple[str, ...] = Field((), json_schema_extra={"type": ["array", "string"]})
+    """The columns that identify a row; they become the primary key. With `mode: append` it may be left out, and is a
+    plain index otherwise."""
     version: str | None = None
     """The column that orders versions of a row: an older record never overwrites a newer one. Without it the
     record that arrived last wins."""
+    history: bool = False
+    """Keep every version in a second table, `NAME_history`, with the same columns and `valid_from`, `valid_to` (null:
+    valid now). Needs a `version` of type timestamp."""
     columns: dict[str, Column] = Field(min_length=1)
     """The columns by name, in order."""
     indexes: tuple[tuple[str, ...], ...] = ()

@@ -77,7 +77,7 @@ def drift(name: str, table: Table, found: Found, dialect: sa.Dialect, *, strict:
     for column, there in found.columns.items():
         if column not in table.columns and not _fills_itself(there):
             yield f"{name}.{column} is not in the configuration, NOT NULL and without default: no row could be added"
-    if frozenset(table.key) not in found.unique:
+    if table.mode != "append" and frozenset(table.key) not in found.unique:
         yield f"{name} has no primary key or unique index on its key ({', '.join(table.key)})"
 
 

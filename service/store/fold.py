@@ -14,7 +14,7 @@ class Folded(msgspec.Struct, frozen=True):
     """What is left of a batch, and what became of the rest.
 
     Attributes:
-        rows: one row per key.
+        rows: one row per key; all rows where every one is kept.
         origins: for each of them its index in the batch; None when they are the batch.
         duplicate: rows that were left out because the winner is the same.
         stale: rows that were left out because the winner is newer, or came later.
@@ -31,12 +31,18 @@ class Folded(msgspec.Struct, frozen=True):
 
 
 class Fold:
-    """Folds the batches of one table: the newest version wins, of equal versions the one that arrived last."""
+    """Folds the batches of one table: the newest version wins, of equal versions the one that arrived last.
+
+    Of a table with a history every version is wanted: there one row per key and version is left.
+    """
 
     def __init__(self, table: Table) -> None:
         names = list(table.columns)
-        self._key = itemgetter(*(names.index(name) for name in table.key))
-        self._version = None if table.version is None else names.index(table.version)
+        key, version = table.key, table.version
+        if table.history and version is not None:
+            key, version = (*key, version), None
+        self._key = itemgetter(*(names.index(name) for name in key))
+        self._version = None if version is None else names.index(version)
 
     def __call__(self, rows: Sequence[Row]) -> Folded:
         """Fold a batch; the winners stay in the order in which their keys first came."""

@@ -10,6 +10,7 @@ from service.config.tables import Table
 from service.errors import TableRefused
 from service.store import schema as own
 from service.store.drift import Found, drift, inspect_tables
+from service.store.history import with_history
 from service.store.tables import DIALECT, build
 
 _LOCK = 0x6865616472616365
@@ -50,7 +51,7 @@ def prepare(
 
 def ddl(tables: Mapping[str, Table], schema: str) -> str:
     """Print the SQL that makes the tables of a configuration, and the service's own, from nothing."""
-    built = build(tables, schema)
+    built = build(with_history(tables), schema)
     statements: list[sa.schema.ExecutableDDLElement] = [] if schema == "public" else [CreateSchema(schema, True)]
     for table in built.values():
         statements += _statements(table)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     func,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from service.model import Counts
 
@@ -56,6 +57,16 @@ quarantine = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("resolved_at", DateTime(timezone=True)),
     Index("quarantine_feed_id", "feed", "id"),
+)
+
+deleted = Table(
+    "deleted",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("key", JSONB, primary_key=True),
+    Column("version", JSONB, nullable=False),
+    Column("deleted_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("deleted_deleted_at", "deleted_at"),
 )
 
 batches = Table(

@@ -2,26 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.config.modecheck import HISTORY
 from service.config.settings import Database
 from service.config.tables import Table
 from service.errors import RowRefused, TableRefused
-from service.model import Commit, Counts
-from service.store import batches, migrate, positions, quarantine
+from service.model import Commit, Counts, Row
+from service.store import batches, migrate, positions, quarantine, tombstones
+from service.store.absent import Sweeper
 from service.store.engine import open_engine, transaction
 from service.store.fold import Fold, Folded
+from service.store.history import with_history
 from service.store.isolate import refused_rows
 from service.store.schema import COUNTS
 from service.store.sqlstate import RowFault, faults
 from service.store.tables import build
-from service.store.upsert import Upsert, driver_of
-from service.store.write import Write
+from service.store.upsert import Upsert, driver_of, lock_sql
+from service.store.write import Sweep, Write
 
 COMMIT_SECONDS = 120.0
 """The longest that one attempt may take: a network that swallows packets is not noticed otherwise."""
@@ -43,18 +46,24 @@ class Store:
         settings: the pool, the schema and how to migrate.
         tables: the configured tables, by name.
         url: where the database is; ``settings.url`` may be ``embedded``, so the caller resolves it.
+        deletable: the tables whose rows carry a flag that says whether they are to be deleted.
 
     Raises:
         StartError: the URL is not one of PostgreSQL's.
     """
 
-    def __init__(self, settings: Database, tables: Mapping[str, Table], url: str) -> None:
+    def __init__(
+        self, settings: Database, tables: Mapping[str, Table], url: str, deletable: Collection[str] = ()
+    ) -> None:
         self._settings = settings
         self._tables = tables
-        self._built = build(tables, settings.schema_)
+        self._deletable = deletable
+        self._built = build(with_history(tables), settings.schema_)
         self._engine = open_engine(url, settings.pool + 1)  # one more, so that a ping never waits for a batch
         self._turns = asyncio.Semaphore(settings.pool)
-        self._folds = {name: Fold(table) for name, table in tables.items()}
+        self._folds: dict[str, Callable[[Sequence[Row]], Folded]] = {
+            name: Folded if table.mode == "append" else Fold(table) for name, table in tables.items()
+        }
         self._upserts = self._upserts_with(partitioned=frozenset())
         self._pruned_at = time.monotonic()
 
@@ -78,7 +87,12 @@ class Store:
             with faults():
                 async with self._turn() as connection:
                     await connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
-                    partitioned = await connection.run_sync(migrate.prepare, self._built, self._tables, mode)
+                    partitioned = await connection.run_sync(
+                        migrate.prepare, self._built, with_history(self._tables), mode
+                    )
+                    for upsert in self._upserts.values():
+                        if upsert.history is not None and mode != "off":
+                            await connection.execute(upsert.history.seed)
         except RowFault as fault:
             raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
         self._upserts = self._upserts_with(partitioned)
@@ -151,18 +165,30 @@ class Store:
             tables[name].duplicate += rows.duplicate
             tables[name].stale += rows.stale
             counts.add(tables[name])
+        if (sweep := write.sweep) is not None:
+            gone = Counts(absent=await self._sweep(connection, sweep))
+            tables.setdefault(sweep.table, Counts()).add(gone)
+            counts.add(gone)
         await quarantine.put(connection, write.refusals)
         commit = await positions.move(connection, write, counts)
         await batches.note(connection, write, counts, time.monotonic() - started)
         if started - self._pruned_at > PRUNE_SECONDS:
             self._pruned_at = started
             await batches.prune(connection)
+            await tombstones.prune(connection)
         return commit, counts, tables
 
     async def _begin(self, connection: AsyncConnection, names: Mapping[str, Folded]) -> None:
         """Set the terms of the transaction, which has begun, and make its temporary tables: one round trip."""
         script = ";\n".join([_TERMS, *(self._upserts[name].stage_sql for name in names)])
         await (await driver_of(connection)).execute(script)
+
+    async def _sweep(self, connection: AsyncConnection, sweep: Sweep) -> int:
+        """Delete or mark what is absent from a full set."""
+        upsert, number = self._upserts[sweep.table], list(self._tables).index(sweep.table)
+        await (await driver_of(connection)).execute(lock_sql(self._built[sweep.table]))
+        sweeper = Sweeper(self._built[sweep.table], self._tables[sweep.table], number, upsert.history)
+        return await sweeper.sweep(connection, sweep)
 
     async def _isolate(self, folded: Mapping[str, Folded], fault: RowFault) -> RowRefused:
         """Find the rows that a batch failed for, last row first, so that each can be taken out by its index."""
@@ -186,7 +212,14 @@ class Store:
 
     def _upserts_with(self, partitioned: frozenset[str]) -> dict[str, Upsert]:
         return {
-            name: Upsert(self._built[name], table, number, partitioned=name in partitioned)
+            name: Upsert(
+                self._built[name],
+                table,
+                number,
+                partitioned=name in partitioned,
+                deletable=name in self._deletable,
+                history=self._built.get(f"{name}{HISTORY}") if table.history else None,
+            )
             for number, (name, table) in enumerate(self._tables.items())
         }
 

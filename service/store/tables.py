@@ -81,8 +81,9 @@ def _table(name: str, table: Table, metadata: sa.MetaData) -> sa.Table:
         )
         for column, settings in table.columns.items()
     ]
-    built = sa.Table(name, metadata, *columns, sa.PrimaryKeyConstraint(*table.key))
-    for index in table.indexes:
+    is_identity = table.mode != "append"
+    built = sa.Table(name, metadata, *columns, *([sa.PrimaryKeyConstraint(*table.key)] if is_identity else []))
+    for index in table.indexes if is_identity or not table.key else (table.key, *table.indexes):
         sa.Index(None, *(built.c[column] for column in index))
     return built
 

@@ -1,6 +1,7 @@
-"""The upsert of one table: COPY into a temporary table, then one INSERT that never lets an older version win."""
+"""The writes of one table: COPY into a temporary table, then one statement that never lets an older version win."""
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import asyncpg
@@ -11,45 +12,84 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from service.config.tables import Table
 from service.model import Counts, Row
+from service.store.compare import differ, not_older, same_key
+from service.store.history import History
 from service.store.sqlstate import faults, unencodable
 from service.store.tables import DIALECT
+from service.store.tombstones import Deletion
 
 
 class Upsert:
     """Statements built once, with one text whatever the size of a batch.
 
+    Args:
+        target: the table.
+        settings: the table's.
+        number: tells its temporary table from those of others.
+        partitioned: whether the table is partitioned.
+        deletable: whether rows carry a flag that says whether they are to be deleted.
+        history: the table's history, where one is kept.
+
     Attributes:
         stage_sql: makes the temporary table, which has the very types of the target and goes with the transaction.
+        history: writes the table's history, where one is kept.
     """
 
-    def __init__(self, target: sa.Table, settings: Table, number: int, *, partitioned: bool = False) -> None:
+    def __init__(
+        self,
+        target: sa.Table,
+        settings: Table,
+        number: int,
+        *,
+        partitioned: bool = False,
+        deletable: bool = False,
+        history: sa.Table | None = None,
+    ) -> None:
         self._target = target
         self._settings = settings
         self._names = tuple(settings.columns)
         self._partitioned = partitioned
         columns = [sa.Column(column.name, column.type) for column in target.columns]
-        self._stage = sa.Table(f"headrace_stage_{number}", sa.MetaData(), *columns, schema="pg_temp")
-        select = sa.select(*target.columns).compile(dialect=DIALECT)
-        self.stage_sql = f"CREATE TEMPORARY TABLE {self._stage.name} ON COMMIT DROP AS {select} WITH NO DATA"
-        self._merge = self._merging()
-        self._stale = self._staleness()
+        flag = _free_name(self._names) if deletable else None
+        flags: list[sa.Column[Any]] = [] if flag is None else [sa.Column(flag, sa.Boolean())]
+        self._copied = (*self._names, *(column.name for column in flags))
+        self._stage = sa.Table(f"headrace_stage_{number}", sa.MetaData(), *columns, *flags, schema="pg_temp")
+        select = sa.select(*target.columns, *(sa.false().label(column.name) for column in flags))
+        staged = select.compile(dialect=DIALECT)
+        self.stage_sql = f"CREATE TEMPORARY TABLE {self._stage.name} ON COMMIT DROP AS {staged} WITH NO DATA"
+        if deletable or history is not None or settings.mode == "update":
+            self.stage_sql = f"{lock_sql(target)};\n{self.stage_sql}"
+        self._deletion = Deletion(target, self._stage, settings, flag) if flag is not None else None
+        self.history = History(target, history, self._stage, settings, flag) if history is not None else None
+        self._merge = {"upsert": self._merging, "append": self._appending, "update": self._updating}[settings.mode]()
+        self._left_out = self._leaving_out()
 
     async def write(self, connection: AsyncConnection, rows: Sequence[Row]) -> Counts:
-        """Write rows with distinct keys; the temporary table exists and is empty.
+        """Write rows as they come from the fold; the temporary table exists and is empty.
 
         Returns:
-            What became of them: ``inserted``, ``updated``, ``unchanged`` and ``stale`` add up to the rows.
+            What became of them: the outcomes add up to the rows.
 
         Raises:
             RowFault: the database refuses a row; its index is known if the COPY found it.
         """
         await self._copy(connection, rows)
+        counts = Counts()
+        if self.history is not None:
+            counts.stale += await self.history.record(connection)
+        if self._deletion is not None:
+            counts.add(await self._deletion.carry_out(connection, rows))
         inserted, updated = (await connection.execute(self._merge)).one()
-        counts = Counts(inserted=inserted, updated=updated)
-        rest = len(rows) - counts.loaded
-        if rest and self._stale is not None:
-            counts.stale = (await connection.execute(self._stale)).scalar_one()
-        counts.unchanged = rest - counts.stale
+        counts.add(Counts(inserted=inserted, updated=updated))
+        rest = len(rows) - counts.settled
+        if rest and self._left_out is not None:
+            stale, known = (await connection.execute(self._left_out)).one()
+            counts.stale += stale
+            if self._settings.mode == "update":
+                counts.filtered = rest + updated - known
+        counts.unchanged += len(rows) - counts.settled
+        if self.history is not None:
+            await self.history.follow(connection)
         return counts
 
     async def empty(self, connection: AsyncConnection) -> None:
@@ -68,7 +108,7 @@ class Upsert:
         with faults():
             try:
                 await driver.copy_records_to_table(
-                    self._stage.name, schema_name="pg_temp", records=counted(), columns=self._names
+                    self._stage.name, schema_name="pg_temp", records=counted(), columns=self._copied
                 )
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 raise
@@ -83,20 +123,36 @@ class Upsert:
         Rows go in in the order of the key, so that concurrent batches cannot deadlock.
         """
         target, stage, key = self._target, self._stage, self._settings.key
-        ordered = sa.select(*stage.columns).order_by(*(stage.c[name] for name in key))
+        columns = [stage.c[name] for name in self._names]
+        ordered = sa.select(*columns).order_by(*(stage.c[name] for name in key))
         insert = pg.insert(target).from_select(self._names, ordered)
-        others = [name for name in self._names if name not in key]
-        if others:
-            new = insert.excluded
-            changed = sa.or_(*(self._differs(target.c[name], new[name]) for name in others))
+        if others := self._others():
             insert = insert.on_conflict_do_update(
                 index_elements=list(key),
-                set_={name: new[name] for name in others},
-                where=sa.and_(self._not_older(new), changed),
+                set_={name: insert.excluded[name] for name in others},
+                where=sa.and_(self._not_older(insert.excluded), self._changed(insert.excluded)),
             )
         else:
             insert = insert.on_conflict_do_nothing(index_elements=list(key))
         return self._counting(insert)
+
+    def _appending(self) -> "sa.Select[int, int]":
+        """Build the INSERT of all rows; whether they were written before, the position knows."""
+        columns = [self._stage.c[name] for name in self._names]
+        insert = pg.insert(self._target).from_select(self._names, sa.select(*columns))
+        written = insert.returning(sa.literal(1).label("one")).cte("written")
+        return sa.select(sa.func.count(), sa.literal(0)).select_from(written)
+
+    def _updating(self) -> "sa.Select[int, int]":
+        """Build the UPDATE of the rows that exist."""
+        stage, others = self._stage, self._others()
+        if not others:
+            return sa.select(sa.literal(0), sa.literal(0))
+        same = same_key(self._target.c, stage.c, self._settings.key)
+        update = sa.update(self._target).values({name: stage.c[name] for name in others})
+        update = update.where(same, self._not_older(stage.c), self._changed(stage.c))
+        written = update.returning(sa.literal(1).label("one")).cte("written")
+        return sa.select(sa.literal(0), sa.func.count()).select_from(written)
 
     def _counting(self, insert: pg.Insert) -> "sa.Select[int, int]":
         """Count inserted and updated rows.
@@ -117,33 +173,40 @@ class Upsert:
             sa.func.count().filter(~known).label("inserted"), sa.func.count().filter(known).label("updated")
         ).select_from(source)
 
-    def _staleness(self) -> "sa.Select[int] | None":
-        """Build the count of rows that lost to a newer one, asked after the INSERT, which has locked them."""
-        if self._settings.version is None:
+    def _leaving_out(self) -> "sa.Select[int, int] | None":
+        """Build the count of rows that lost to a newer one, and of those that exist.
+
+        It is asked after the rows are written, which has locked them.
+        """
+        if self._settings.mode == "append" or (self._settings.version is None and self._settings.mode != "update"):
             return None
         target, stage = self._target, self._stage
-        same = sa.and_(*(target.c[name] == stage.c[name] for name in self._settings.key))
-        older = ~self._not_older(stage.columns)
-        return sa.select(sa.func.count()).select_from(stage.join(target, same)).where(older)
+        same = same_key(target.c, stage.c, self._settings.key)
+        lost = sa.func.count().filter(~self._not_older(stage.c))
+        return sa.select(lost, sa.func.count()).select_from(stage.join(target, same))
+
+    def _others(self) -> list[str]:
+        return [name for name in self._names if name not in self._settings.key]
+
+    def _changed(self, new: Any) -> ColumnElement[bool]:
+        return sa.or_(*(differ(self._target.c[name], new[name]) for name in self._others()))
 
     def _not_older(self, new: Any) -> ColumnElement[bool]:
-        """Compare versions; no version is older than any. Text compares by code point, as Python does."""
         name = self._settings.version
-        if name is None:
-            return sa.true()
-        mine: ColumnElement[Any] = self._target.c[name]
-        theirs: ColumnElement[Any] = new[name]
-        if self._settings.columns[name].type == "text":
-            mine, theirs = sa.collate(mine, "C"), sa.collate(theirs, "C")
-        return sa.or_(self._target.c[name].is_(None), sa.func.coalesce(theirs >= mine, sa.false()))
+        return sa.true() if name is None else not_older(new[name], self._target.c[name], self._settings)
 
-    def _differs(self, mine: ColumnElement[Any], theirs: ColumnElement[Any]) -> ColumnElement[bool]:
-        """Compare contents; the type json of a user's own table has no equality of its own."""
-        if isinstance(mine.type, pg.JSONB):
-            mine, theirs = sa.cast(mine, pg.JSONB), sa.cast(theirs, pg.JSONB)
-        elif isinstance(mine.type, pg.ARRAY) and isinstance(mine.type.item_type, pg.JSONB):
-            mine, theirs = sa.cast(mine, mine.type), sa.cast(theirs, mine.type)
-        return mine.is_distinct_from(theirs)
+
+def lock_sql(target: sa.Table) -> str:
+    """Give the statement that keeps other feeds of ours from writing a table until the transaction ends."""
+    digest = blake2b(f"{target.schema}.{target.name}".encode(), digest_size=8).digest()
+    return f"SELECT pg_advisory_xact_lock({int.from_bytes(digest, 'big', signed=True)})"
+
+
+def _free_name(names: Sequence[str]) -> str:
+    name = "deleted"
+    while name in names:
+        name += "_"
+    return name
 
 
 async def driver_of(connection: AsyncConnection) -> "asyncpg.Connection[Any]":

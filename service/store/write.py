@@ -1,10 +1,29 @@
 """What one transaction writes: the rows of a batch, its refusals, and the position that they bring a feed to."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from service.model import Commit, Counts, Position, Refusal, Row
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """A full set has arrived: the rows in its scope that it does not hold are absent.
+
+    Attributes:
+        table: the table's name.
+        scope: the key columns that are constant in the set, with their values; only such rows are touched.
+        keys: of every record in the set, distinct, in the order of the table's key.
+        mark: whether absent rows are marked, rather than deleted.
+        at: when the set was complete, in seconds since the epoch.
+    """
+
+    table: str
+    scope: Mapping[str, Any]
+    keys: Sequence[Row]
+    mark: bool
+    at: float
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -20,6 +39,7 @@ class Write(msgspec.Struct, frozen=True):
         last: sequence number of the last message, the position once this is committed.
         source: where the source may resume after it; None keeps what is there.
         counts: what is already known of its records: ``received``, ``filtered``, ``duplicate``, ``quarantined``.
+        sweep: what to do about absent rows once the rows are written.
     """
 
     feed: str
@@ -31,3 +51,4 @@ class Write(msgspec.Struct, frozen=True):
     last: int
     source: Position | None
     counts: Counts
+    sweep: Sweep | None = None

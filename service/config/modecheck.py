@@ -1,0 +1,119 @@
+"""What modes promise: append, update and history fit their table; a feed's deletions stay among its own rows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from service.config.feedcheck import mapping
+from service.config.paths import Path
+from service.config.report import Report
+from service.config.tablecheck import MAX_NAME, columns_of
+
+HISTORY = "_history"
+"""What the name of a table's history adds to the table's."""
+ABSENT_SINCE = "absent_since"
+"""The column that says since when a row is absent."""
+
+_FOR_HISTORY = ("valid_from", "valid_to")
+
+
+def check_modes(data: Any, report: Report) -> None:
+    """Report what is wrong with the modes of tables, and with the deletions of feeds."""
+    tables = mapping(data, "tables")
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            _check_key(("tables", name), table, report)
+            _check_append(("tables", name), table, report)
+            if table.get("history") is True:
+                _check_history(("tables", name), table, tables, report)
+    feeds = dict(_feeds(data))
+    for path, feed in feeds.items():
+        table = tables.get(str(feed.get("into")))
+        if isinstance(table, dict):
+            _check_deletions(path, feed, table, report)
+            if feed.get("absent") in {"delete", "mark"}:
+                _check_scope(path, feeds, table, report)
+            if feed.get("absent") == "mark":
+                _check_mark(path, feed, table, report)
+
+
+def _feeds(data: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for provider, raw in mapping(data, "providers").items():
+        for name, feed in mapping(raw, "feeds").items():
+            if isinstance(feed, dict):
+                yield ("providers", provider, "feeds", name), feed
+
+
+def _check_key(path: Path, table: dict[str, Any], report: Report) -> None:
+    if table.get("mode") != "append" and table.get("key") in (None, [], ""):
+        report.add("missing-key", (*path, "key"), "this key is required")
+
+
+def _check_append(path: Path, table: dict[str, Any], report: Report) -> None:
+    if table.get("mode") == "append" and table.get("version") is not None:
+        message = "with `mode: append` every record is kept, so no version wins; remove `version`"
+        report.add("option-of-other-mode", (*path, "version"), message, at_key=True)
+
+
+def _check_history(path: Path, table: dict[str, Any], tables: Mapping[str, Any], report: Report) -> None:
+    """Check that versions are moments, and that the names of the second table are free."""
+    at = (*path, "history")
+    if table.get("mode", "upsert") != "upsert":
+        report.add("option-of-other-mode", at, "a history is kept only with `mode: upsert`", at_key=True)
+    version = columns_of(table).get(str(table.get("version")))
+    if version is None or version.type != "timestamp" or version.list or version.null:
+        message = "a history orders rows by `version`: name a timestamp column there that may not be null"
+        report.add("history-without-moments", at, message, at_key=True)
+    name = f"{path[-1]}{HISTORY}"
+    if name in tables:
+        report.add("taken-name", at, f"the history would be the table {name}, which is configured already")
+    if len(name.encode()) > MAX_NAME:
+        report.add("wrong-name", at, f"the history's name {name} has more than {MAX_NAME} bytes; shorten the table's")
+    for column in _FOR_HISTORY:
+        if column in mapping(table, "columns"):
+            report.add("taken-name", at, f"the history has a column {column} of its own; name the table's otherwise")
+
+
+def _check_deletions(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+    for option in ("delete_when", "absent"):
+        if feed.get(option) is not None and table.get("mode") == "append":
+            message = f"rows of {feed['into']} are only ever added (`mode: append`); remove `{option}`"
+            report.add("option-of-other-mode", (*path, option), message, at_key=True)
+
+
+def _check_scope(path: Path, feeds: Mapping[Path, dict[str, Any]], table: dict[str, Any], report: Report) -> None:
+    """Check that the constants in the key tell the feed's rows from those of every other feed."""
+    mine = _constants(path, feeds[path], table)
+    for other, feed in feeds.items():
+        if other == path or feed.get("into") != feeds[path].get("into"):
+            continue
+        theirs = _constants(other, feed, table)
+        if all(mine[column] == theirs[column] for column in mine.keys() & theirs.keys()):
+            message = (
+                f"{other[1]}.{other[3]} loads into {feed['into']}, too, and its rows look like this feed's: "
+                "map a key column of both to different constants, such as {const: ...} or $feed"
+            )
+            report.add("shared-rows", (*path, "absent"), message, at_key=True)
+
+
+def _constants(path: Path, feed: dict[str, Any], table: dict[str, Any]) -> dict[str, str]:
+    """Give the key columns that are the same in every row of a feed, as text."""
+    key = table.get("key")
+    found = {}
+    for column in [key] if isinstance(key, str) else key if isinstance(key, list) else ():
+        value = mapping(feed, "map").get(column)
+        if isinstance(value, dict) and "const" in value:
+            found[column] = str(value["const"])
+        elif value in ("$provider", "$feed"):
+            found[column] = str(path[1]) if value == "$provider" else f"{path[1]}.{path[3]}"
+    return found
+
+
+def _check_mark(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+    at = (*path, "absent")
+    column = columns_of(table).get(ABSENT_SINCE)
+    if column is None or column.type != "timestamp" or column.list or not column.null:
+        line = f"{ABSENT_SINCE}: {{type: timestamp, null: true}}"
+        report.add("no-place-for-mark", at, f"`mark` needs a column: add `{line}` to tables.{feed['into']}.columns")
+    elif column.default is not None or ABSENT_SINCE in mapping(feed, "map"):
+        message = f"`mark` fills {ABSENT_SINCE} by itself; remove it from the map, and its default"
+        report.add("no-place-for-mark", at, message)
