@@ -1,7 +1,9 @@
 """A feed as the store sees it: batches of rows, each following the position of the last."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
+
+import asyncpg
 
 from service.config.settings import Database
 from service.config.tables import Table
@@ -54,6 +56,15 @@ def table(key: str | Sequence[str], columns: dict[str, Any], version: str | None
     return Table.model_validate({"key": key, "columns": columns, "version": version, **more})
 
 
-def store_of(url: str, tables: dict[str, Table], **settings: Any) -> Store:
+def store_of(url: str, tables: dict[str, Table], *, deletable: Collection[str] = (), **settings: Any) -> Store:
     """Open a store with two connections."""
-    return Store(Database.model_validate({"pool": 2, **settings}), tables, url)
+    return Store(Database.model_validate({"pool": 2, **settings}), tables, url, deletable)
+
+
+async def rows_of(url: str, query: str) -> list[tuple[Any, ...]]:
+    """Run a query on a connection of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()

@@ -51,7 +51,7 @@ class Sweeper:
         await connection.execute(self._turning(sweep))
         absent = await self._mark(connection, at) if sweep.mark else await self._delete(connection)
         if self._history is not None:
-            await self._history.follow(connection, self._turned, at)
+            await self._history.turn(connection, self._turned, at)
         return absent
 
     def _temporary(self, name: str) -> sa.Table:

@@ -19,7 +19,6 @@ from service.config.tables import Column, Table
 from service.store.compare import differ, same_key
 
 _TICK = sa.text("interval '1 microsecond'")
-_AT = sa.bindparam("at", type_=sa.DateTime(timezone=True))
 
 
 def with_history(tables: Mapping[str, Table]) -> dict[str, Table]:
@@ -65,7 +64,7 @@ class History:
         empty = ~sa.exists().select_from(history)
         names = [*self._names, "valid_from", "valid_to"]
         self.seed = sa.insert(history).from_select(names, rows.where(target.c[self._version].is_not(None), empty))
-        self._follow = self._following(stage)
+        self._follow = self._following(stage, sa.func.now())
 
     async def record(self, connection: AsyncConnection) -> int:
         """Record the versions of the stage, then leave only the newest of each key in it; return how many left."""
@@ -73,20 +72,13 @@ class History:
         await connection.execute(self._close)
         return (await connection.execute(self._fold)).rowcount
 
-    async def follow(
-        self, connection: AsyncConnection, keys: sa.Table | None = None, at: datetime | None = None
-    ) -> None:
-        """Record where the table differs from the last interval, though no version says so.
+    async def follow(self, connection: AsyncConnection) -> None:
+        """Record which of the stage's rows came back, or were changed by hand, though no version says so."""
+        await connection.execute(self._follow)
 
-        That is so for rows that went, came back or were marked because they are absent.
-
-        Args:
-            connection: within the transaction, the rows are written.
-            keys: a table of the keys to look at; by default the stage.
-            at: when it became so; by default now.
-        """
-        statement = self._follow if keys is None else self._following(keys)
-        await connection.execute(statement, {"at": at})
+    async def turn(self, connection: AsyncConnection, keys: sa.Table, at: datetime) -> None:
+        """Record that the rows of a table of keys went, or were marked, at a moment that no version says."""
+        await connection.execute(self._following(keys, sa.literal(at, sa.DateTime(timezone=True))))
 
     def _adding(self, rows: "sa.Select[Any]") -> pg.Insert:
         """Build the new intervals; of equal versions the one that arrived last replaces the other."""
@@ -126,7 +118,7 @@ class History:
             )
         )
 
-    def _following(self, of: sa.Table) -> pg.Insert:
+    def _following(self, of: sa.Table, at: ColumnElement[datetime]) -> pg.Insert:
         """Build the intervals of rows that changed without a version: the last is closed, the present row begins."""
         history, keys, row = self._history, self._ours(of), self._ours(self._target, self._names)
         past = history.alias("past")
@@ -136,7 +128,7 @@ class History:
         there, known = self._target.c[self._key[0]].is_not(None), last.c.valid_from.is_not(None)
         current = sa.and_(known, ~_is_deletion(last.c))
         changed = sa.or_(*(differ(row[name], last.c[name]) for name in self._names))
-        now = sa.func.greatest(sa.func.coalesce(_AT, sa.func.now()), last.c.valid_from + _TICK)
+        now = sa.func.greatest(at, last.c.valid_from + _TICK)
         values = {name: row[name] for name in self._names if name not in self._key}
         values |= {name: keys[name] for name in self._key}
         values[self._version] = sa.func.coalesce(row[self._version], now)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import asyncpg
 import msgspec
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from service.errors import PositionTaken, StartError
 from service.model import Commit, Counts, Refusal, Row
 from service.store.store import Store
-from tests.store_feed import Feed, store_of, table
+from tests.store_feed import Feed, rows_of, store_of, table
 
 NUMBER = {"type": "integer", "null": True}
 MATCHES = table("id", {"id": "text", "version": NUMBER, "score": NUMBER}, "version")
@@ -30,14 +29,6 @@ async def store(database: str) -> AsyncIterator[Store]:
     async with store_of(database, TABLES) as opened:
         await opened.prepare()
         yield opened
-
-
-async def rows_of(url: str, query: str) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(url)
-    try:
-        return [tuple(row) for row in await connection.fetch(query)]
-    finally:
-        await connection.close()
 
 
 def newer_or_equal(row: Row, than: Row) -> bool:
