@@ -4,12 +4,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from service.config.settings import Database
 from service.config.tables import Table
 from service.model import Commit, Counts, Refusal, Row
 from service.store.store import Store
-from service.store.write import Write
+from service.store.write import Sweep, Write
 
 
 class Feed:
@@ -41,9 +42,9 @@ class Feed:
             counts=Counts(received=received, quarantined=len(refusals)),
         )
 
-    async def load(self, rows: Sequence[Row], table: str = "matches") -> Counts:
+    async def load(self, rows: Sequence[Row], table: str = "matches", sweep: Sweep | None = None) -> Counts:
         """Commit rows of one table; return what became of them."""
-        return await self.commit(self.write({table: rows}))
+        return await self.commit(msgspec.structs.replace(self.write({table: rows}), sweep=sweep))
 
     async def commit(self, write: Write) -> Counts:
         """Commit a batch; return what became of it."""

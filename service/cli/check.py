@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from service.cli.options import ConfigPath, read
-from service.config.describe import Meaning, describe, size
+from service.config.describe import Meaning, TableMeaning, describe, size
 from service.config.load import load
 from service.errors import ConfigError
 from service.pipeline.line import INLET_BYTES
@@ -43,14 +43,24 @@ def _judge(config: Path) -> dict[str, Any]:
     return {"ok": True, "file": str(config), "problems": [], **asdict(meaning)}
 
 
+def _rules(table: TableMeaning) -> str:
+    """Say what becomes of a record, after the number of columns."""
+    key = f", key {', '.join(table.key)}" if table.key else ""
+    if table.mode == "append":
+        return f"{key}; every record is a new row"
+    winner = f"the greatest {table.version} wins" if table.version else "the last to arrive wins"
+    update = "; only rows that exist are updated" if table.mode == "update" else ""
+    history = f"; every version is kept in {table.name}_history" if table.history else ""
+    return f"{key}; {winner}{update}{history}"
+
+
 def _lines(meaning: Meaning) -> Iterator[Text]:
     for feed in meaning.feeds:
         yield Text.assemble((feed.name, "bold"), f" ({feed.kind}) into {feed.table}: ", (feed.guarantee, "bold"))
         yield Text(f"  {feed.loss}")
+        yield from (Text(f"  {sentence}") for sentence in feed.deletes)
     for table in meaning.tables:
-        winner = f"the greatest {table.version} wins" if table.version else "the last to arrive wins"
-        key = ", ".join(table.key)
-        yield Text.assemble((table.name, "bold"), f": {table.columns} columns, key {key}; {winner}")
+        yield Text.assemble((table.name, "bold"), f": {table.columns} columns{_rules(table)}")
     yield Text.assemble(("database", "bold"), f": {meaning.database}")
     yield Text.assemble(("buffer", "bold"), f": {meaning.buffer}")
     yield Text.assemble(("memory", "bold"), f": queues hold at most {size(meaning.memory_bytes)}")

@@ -1,11 +1,13 @@
 """What a configuration means: what each feed guarantees and can lose, where rows go, memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 from service.config.feeds import FeedSettings
 from service.config.settings import BufferSettings, Config
+from service.config.tables import Mode
 
 Guarantee = Literal["exactly once", "at least once", "best effort"]
 
@@ -20,6 +22,7 @@ class FeedMeaning:
         table: that its rows go to.
         guarantee: how often a message takes effect in the worst case, once it was received.
         loss: one sentence on what can be lost, and when.
+        deletes: one sentence for each way in which it deletes or marks rows.
     """
 
     name: str
@@ -27,6 +30,7 @@ class FeedMeaning:
     table: str
     guarantee: Guarantee
     loss: str
+    deletes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,17 @@ class TableMeaning:
     Attributes:
         name: of the table.
         key: the columns that identify a row.
+        mode: upsert, append or update.
         version: the column that says which of two is newer; None when the last to arrive wins.
+        history: whether every version is kept.
         columns: their number.
     """
 
     name: str
+    mode: Mode
     key: tuple[str, ...]
     version: str | None
+    history: bool
     columns: int
 
 
@@ -79,7 +87,8 @@ def describe(config: Config, inlet_bytes: int) -> Meaning:
         buffer=_buffer(config.buffer),
         feeds=tuple(_feed(name, feed, config.buffer) for name, (_provider, feed) in feeds.items()),
         tables=tuple(
-            TableMeaning(name, table.key, table.version, len(table.columns)) for name, table in config.tables.items()
+            TableMeaning(name, table.mode, table.key, table.version, table.history, len(table.columns))
+            for name, table in config.tables.items()
         ),
         memory_bytes=in_memory + inlet_bytes * len(feeds),
     )
@@ -95,7 +104,25 @@ def size(count: int) -> str:
 
 def _feed(name: str, feed: FeedSettings, buffer: BufferSettings) -> FeedMeaning:
     guarantee, loss = _guarantee(feed, durable=buffer.kind != "memory")
-    return FeedMeaning(name, str(feed.model_dump(include={"kind"})["kind"]), feed.into, guarantee, loss)
+    kind = str(feed.model_dump(include={"kind"})["kind"])
+    return FeedMeaning(name, kind, feed.into, guarantee, loss, tuple(_deletes(feed)))
+
+
+def _deletes(feed: FeedSettings) -> Iterator[str]:
+    if feed.delete_when is not None:
+        yield f"Deletes the row of a record for which {feed.delete_when} is true."
+    if feed.absent is not None:
+        scope = [
+            f"{column} = {value.const if not value.from_ else value.from_[0]}"
+            for column, value in feed.map.items()
+            if not value.from_ or value.from_ in {("$provider",), ("$feed",)}
+        ]
+        rows = (
+            f"Rows that are no longer in its full set (of those with {', '.join(scope)})"
+            if scope
+            else ("Rows that are no longer in its full set")
+        )
+        yield f"{rows} are {'deleted' if feed.absent == 'delete' else 'marked in absent_since'}."
 
 
 def _guarantee(feed: FeedSettings, *, durable: bool) -> tuple[Guarantee, str]:

@@ -71,3 +71,9 @@ class FeedSettings(Connector):
     `absent_since` says since when. Only rows that carry the constants which the feed maps to key columns."""
     format: Annotated[Connector, OneOf("service.formats")] = Field(default="json", validate_default=True)
     """How a message is decoded."""
+
+    @model_validator(mode="after")
+    def _whole_sets(self) -> "FeedSettings":
+        if self.absent is not None and not self.whole_sets:
+            raise ValueError("`absent` needs a feed that always sends the full set, such as kind rest")
+        return self

@@ -10,7 +10,7 @@ import msgspec
 from service.config.settings import Batch as Bounds
 from service.errors import RowRefused
 from service.model import Commit, Counts, Message, Position, Refusal, Row
-from service.store.write import Write
+from service.store.write import Sweep, Write
 from service.transform.transform import Mapped, Transform
 
 
@@ -24,6 +24,8 @@ class Parsed(msgspec.Struct):
         rows: in the order of the records.
         refusals: what goes to quarantine.
         filtered: records that the feed's configuration leaves out.
+        lost: as in Mapped; None, too, for a message that does not decode.
+        sweep: what is absent once the messages are loaded.
     """
 
     messages: list[Message] = []
@@ -32,6 +34,8 @@ class Parsed(msgspec.Struct):
     rows: list[Row] = []
     refusals: list[Refusal] = []
     filtered: int = 0
+    lost: list[Row | None] = []
+    sweep: Sweep | None = None
 
     def add(self, mapped: Mapped, messages: Sequence[Message]) -> None:
         """Add what the next records became; ``messages`` are those that begin with them, the first pieces."""
@@ -41,6 +45,7 @@ class Parsed(msgspec.Struct):
         self.rows += mapped.rows
         self.refusals += mapped.refusals
         self.filtered += mapped.filtered
+        self.lost += mapped.lost
 
 
 class Batch:
@@ -56,6 +61,7 @@ class Batch:
         self.source: Position | None = None
         self.size = 0
         self.oldest = 0.0
+        self.sweep: Sweep | None = None
         self._messages: list[Message] = []
         self._starts: list[int] = []
         self._numbers: list[int] | None = None
@@ -69,6 +75,7 @@ class Batch:
             self.first = first
             self.oldest = parsed.messages[0].received_at
         self.last = first + len(parsed.messages) - 1
+        self.sweep = parsed.sweep
         before = len(self.rows)
         for message in parsed.messages:
             self.size += len(message.body)
@@ -108,6 +115,7 @@ class Batch:
             last=self.last,
             source=self.source,
             counts=self.counts,
+            sweep=self.sweep,
         )
 
 
@@ -172,7 +180,9 @@ class Batches:
         self._taken.set()
 
     def _is_full(self) -> bool:
-        return len(self._filling.rows) >= self._bounds.max_rows or self._filling.size >= self._bounds.max_bytes
+        # What a sweep finds absent may be in the messages that follow: they belong to the next transaction.
+        filling, bounds = self._filling, self._bounds
+        return len(filling.rows) >= bounds.max_rows or filling.size >= bounds.max_bytes or filling.sweep is not None
 
     async def __aenter__(self) -> "Batches":
         return self

@@ -15,6 +15,7 @@ from service.pipeline.feed import Feed
 from service.pipeline.inlet import Inlet
 from service.pipeline.ledger import Ledger
 from service.pipeline.loader import Loader
+from service.pipeline.rollcall import RollCall
 from service.pipeline.worker import Worker
 from service.provider import Provider
 from service.sources import Source
@@ -43,7 +44,10 @@ class Line:
         self._provider = provider
         self._config = config
         self._store = store
-        self._transform = Transform(name, source, source.into, config.tables[source.into])
+        table, deletable = config.tables[source.into], source.into in config.deletable()
+        self._transform = Transform(name, source, source.into, table, deletable=deletable)
+        keys, mark = self._transform.keys, source.absent == "mark"
+        self._roll = RollCall(name, source.into, keys, mark=mark) if keys is not None else None
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None
@@ -64,7 +68,7 @@ class Line:
         batches = Batches(self._transform, self._config.batch)
         max_wait = self._config.batch.max_wait
         loader = self.loader = Loader(self.name, self._store, lane, batches, self.ledger, max_wait)
-        worker = Worker(lane, self._transform, batches, self.ledger)
+        worker = Worker(lane, self._transform, batches, self.ledger, self._roll)
         standing = asyncio.Event()
         async with asyncio.TaskGroup() as loading:
             loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")
@@ -129,6 +133,7 @@ class Line:
             "rate": round(inlet.rate(), 2),
             "lag_s": round(self.lag(), 3),
             "last_error": loader.trouble or feed.last_error,
+            **({"absent": self._roll.trouble or "ok"} if self._roll is not None else {}),
             "next_poll_at": feed.next_poll_at,
             "reconnects": feed.reconnects,
             "gaps": feed.gaps,

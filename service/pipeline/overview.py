@@ -9,6 +9,9 @@ from service.config.settings import Config
 from service.model import Buffer, Counts
 from service.pipeline.line import Line
 
+TABLE_TERMS = ("inserted", "updated", "deleted", "unchanged", "stale", "duplicate", "filtered", "absent")
+"""What can become of the rows of a table."""
+
 
 class Overview:
     """The state of the whole daemon, in plain values; reading it changes nothing.
@@ -100,10 +103,6 @@ class Overview:
                 "full": bool(stat and stat.full),
             },
             "tables": {
-                name: {
-                    term: getattr(counts, term)
-                    for term in ("inserted", "updated", "deleted", "unchanged", "stale", "duplicate")
-                }
-                for name, counts in self.tables().items()
+                name: {term: getattr(counts, term) for term in TABLE_TERMS} for name, counts in self.tables().items()
             },
         }

@@ -7,6 +7,7 @@ from service.errors import FormatError
 from service.model import Lane, Message
 from service.pipeline.batch import Batches, Parsed
 from service.pipeline.ledger import Ledger
+from service.pipeline.rollcall import RollCall
 from service.transform.transform import Piece, Transform
 
 READ_BYTES = 1 << 20
@@ -18,9 +19,12 @@ SLICE_BYTES = 256 << 10
 
 
 class Worker:
-    """Decodes and maps the messages of one feed."""
+    """Decodes and maps the messages of one feed, and calls the roll where it sends full sets."""
 
-    def __init__(self, lane: Lane, transform: Transform, batches: Batches, ledger: Ledger) -> None:
+    def __init__(
+        self, lane: Lane, transform: Transform, batches: Batches, ledger: Ledger, roll: RollCall | None = None
+    ) -> None:
+        self._roll = roll
         self._lane = lane
         self._transform = transform
         self._batches = batches
@@ -31,6 +35,8 @@ class Worker:
         while (group := await self._lane.read(after, READ_BYTES)) is not None:
             while after < group.last:
                 parsed = await self._parse(group.messages, after + 1 - group.first)
+                if self._roll is not None:
+                    parsed.sweep = self._roll.note(parsed.messages[0], parsed)
                 await self._batches.add(after + 1, parsed)
                 if self._batches.abandoned:
                     return
@@ -39,7 +45,8 @@ class Worker:
     async def _parse(self, messages: Sequence[Message], first: int) -> Parsed:
         """Make rows of messages from number ``first`` on, as many as one turn of the loop and the batch can take.
 
-        The work of a message is little; done for many at a time, what surrounds it is little too.
+        The work of a message is little; done for many at a time, what surrounds it is little too. Pages of a full set
+        are taken one by one.
         """
         parsed = Parsed()
         most = min(SLICE, self._batches.room)
@@ -64,8 +71,9 @@ class Worker:
                 records = []
                 parsed.received += 1
                 parsed.refusals.append(self._transform.undecodable(message, error))
+                parsed.lost.append(None)
             pieces.append(Piece(message, records))
             size += len(message.body)
-            if parsed.received >= most or size >= SLICE_BYTES:
+            if parsed.received >= most or size >= SLICE_BYTES or self._roll is not None:
                 break
         return pieces

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Literal, cast
+from uuid import uuid4
 
 import msgspec
 import structlog
@@ -50,6 +51,7 @@ class Rest(Source):
     """Polls an address, ``every`` so often, and hands on each page as one message."""
 
     replayable: ClassVar[bool] = True
+    whole_sets: ClassVar[bool] = True
 
     kind: Literal["rest"] = "rest"
     path: str = ""
@@ -83,6 +85,8 @@ class Rest(Source):
             raise ValueError("a feed has either a `path` below the provider's url or a `url` of its own")
         if "://" in self.path.partition("?")[0]:
             raise ValueError("`path` lies below the provider's url; a whole address is written as `url`")
+        if self.absent is not None and self.incremental is not None:
+            raise ValueError("`absent` needs the full set at every poll, but `incremental` asks only for what changed")
         return self
 
     async def run(self, link: Link) -> None:
@@ -136,6 +140,7 @@ class _Walker:
     async def _walk(self, first: Step) -> None:
         step: Step | None = first
         steps, bodies = {_identity(first)}, set[str]()
+        walk = uuid4().hex
         while step is not None:
             url, params = self._address(step), self._params(step)
             body, headers = await self._fetch(url)
@@ -148,16 +153,19 @@ class _Walker:
                 return
             bodies.add(digest)
             page = await self._page(url, headers, body)
-            following = self._next(step, page, steps)
+            following, is_last = self._next(step, page, steps)
             self._remember(page, digest)
             self._move(following)
-            meta = {"content_type": headers.get("content-type", ""), "params": params}
+            meta: dict[str, Any] = {"content_type": headers.get("content-type", ""), "params": params}
+            meta |= {"set": walk, "page": step.number, "last": is_last}
             await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
             step = following if len(steps) < self._rest.max_pages else None
             steps.add(_identity(following))
 
-    def _next(self, step: Step, page: Page, steps: set[bytes]) -> Step | None:
-        """Give the page that follows in this walk, in which ``steps`` were asked for.
+    def _next(self, step: Step, page: Page, steps: set[bytes]) -> tuple[Step | None, bool]:
+        """Give the page that follows in this walk, in which ``steps`` were asked for, and whether this one is the last.
+
+        Where a walk is cut short, no page follows though this one is not the last.
 
         Raises:
             SourceLost: the provider gives an address that is none.
@@ -167,14 +175,14 @@ class _Walker:
         except ValueError as error:
             raise SourceLost(f"poll failed: {plain(page.url)} leads to what is no address") from error
         if following is None:
-            return None
+            return None, True
         if _identity(following) in steps:
             self._warn("the provider leads back to a page of this walk", following)
-            return None
+            return None, False
         if len(steps) >= self._rest.max_pages:
             self._warn("the walk is longer than max_pages", following)
-            return following if self._rest.incremental is not None else None
-        return following
+            return following if self._rest.incremental is not None else None, False
+        return following, False
 
     def _address(self, step: Step) -> URL:
         return URL(step.url) if step.url is not None else self._base.update_query(self._params(step))

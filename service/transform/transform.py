@@ -13,7 +13,9 @@ from service.formats import Format
 from service.model import Message, Refusal, Row
 from service.transform.code import build, indented
 from service.transform.columns import ColumnCode
+from service.transform.deletion import Deletion
 from service.transform.explain import Judge, Verdict
+from service.transform.keys import Keys
 from service.transform.shape import Shape
 from service.transform.violations import Violation, kind_of, shown
 from service.transform.where import Where
@@ -41,12 +43,15 @@ class Mapped(msgspec.Struct):
         starts: for each piece the number of rows that come before its own.
         refusals: of the records that do not fit.
         filtered: how many `where`, or `on_invalid: drop`, left out.
+        lost: for a feed with `absent`, the key of each other record that gave no row; None where not even that can be
+            told.
     """
 
     rows: list[Row]
     starts: list[int]
     refusals: list[Refusal]
     filtered: int
+    lost: list[Row | None]
 
 
 class Transform:
@@ -57,12 +62,18 @@ class Transform:
         settings: the feed's.
         name: the table's.
         table: the table's columns.
+        deletable: whether each row is followed by a flag that says whether it is to be deleted.
+
+    Attributes:
+        keys: gives the keys of the feed's records; None for a feed without `absent`.
 
     Raises:
         ConfigError: a constant, default or bound does not fit its column.
     """
 
-    def __init__(self, feed: str, settings: FeedSettings, name: str, table: Table) -> None:
+    def __init__(
+        self, feed: str, settings: FeedSettings, name: str, table: Table, *, deletable: bool = False
+    ) -> None:
         self.feed = feed
         self.table = name
         self._records = settings.records
@@ -71,13 +82,18 @@ class Transform:
         lists = any(path.startswith("[") for value in settings.map.values() for path in value.from_)
         columns = _columns(feed, settings, name, table, lists=lists)
         self._judge = Judge(columns, table)
-        self._run = _compile(columns, where, (dict, list) if lists else (dict,))
+        kinds = (dict, list) if lists else (dict,)
+        flags = self._flags = (False,) if deletable else ()
+        deletion = Deletion(settings.delete_when, columns, table) if settings.delete_when is not None else None
+        self._deletion = deletion
+        self.keys = Keys(columns, table.key, settings, kinds) if settings.absent is not None else None
+        self._run = _compile(columns, where, kinds, deletion=deletion, flags=flags)
         self._read: Callable[[Message], list[Any]] | None = None
-        shape = _shape(settings) if where is None and not lists else None
+        shape = _shape(settings) if where is None and deletion is None and not lists else None
         if shape is not None and (read := self._format.typed(self._records, shape.type)) is not None:
             self._read = read
             narrow = _columns(feed, settings, name, table, lists=lists, shape=shape)
-            self._run_narrow = _compile(narrow, None, (shape.type,), shape.lines)
+            self._run_narrow = _compile(narrow, None, (shape.type,), shape.lines, flags=flags)
         self._decoded: tuple[Message | None, list[Any]] = (None, [])
 
     def decode(self, message: Message) -> list[Any]:
@@ -98,10 +114,12 @@ class Transform:
 
     def map(self, pieces: Sequence[Piece]) -> Mapped:
         """Map records, of one message or of many: the fewer calls, the less they cost."""
-        mapped = Mapped([], [], [], 0)
+        mapped = Mapped([], [], [], 0, [])
 
         def failed(message: Message, index: int, record: Any, fault: Violation) -> None:
             verdict = self._verdict(message, record, fault)
+            if verdict.row is None and self.keys is not None:
+                mapped.lost.append(self.keys.of(record, message))
             if verdict.row is not None:
                 mapped.rows.append(verdict.row)
             elif verdict.reason:
@@ -144,9 +162,14 @@ class Transform:
         """Judge a record by its columns, unless it never came to them."""
         if fault.rule == "record":
             return Verdict(None, "record: not an object", f"{shown(record)} {fault.said}; {fault.remedy}")
-        if fault.rule == "where":
-            return Verdict(None, "where: not computable", f"{fault.said} for {shown(record)}; {fault.remedy}")
-        return self._judge.judge(record, message)
+        if fault.rule in {"where", "delete_when"}:
+            return Verdict(None, f"{fault.rule}: not computable", f"{fault.said} for {shown(record)}; {fault.remedy}")
+        if self._deletion is not None and self._deletion.when(record):
+            return self._deletion.judge(record, message)
+        verdict = self._judge.judge(record, message)
+        if verdict.row is not None:
+            verdict.row += self._flags
+        return verdict
 
     def _refusal(self, message: Message, index: int, reason: str, detail: str) -> Refusal:
         raw = self._format.raw(message, self._records, index)
@@ -184,18 +207,28 @@ def _shape(settings: FeedSettings) -> Shape | None:
 
 
 def _compile(
-    columns: Sequence[ColumnCode], where: Where | None, kinds: tuple[type, ...], prelude: Sequence[str] = ()
+    columns: Sequence[ColumnCode],
+    where: Where | None,
+    kinds: tuple[type, ...],
+    prelude: Sequence[str] = (),
+    *,
+    deletion: Deletion | None = None,
+    flags: tuple[bool, ...],
 ) -> Callable[..., int]:
     """Make the function that maps pieces: it appends to ``rows``, and hands each failure to ``failed``."""
     constants: dict[str, Any] = {"Violation": Violation, "where": where, "kinds": kinds, "misplaced": _misplaced}
     body = ["if type(r) not in kinds:", "    raise misplaced(r)"]
     if where is not None:
         body += ["if not where(r):", "    filtered += 1", "    continue"]
+    if deletion is not None:
+        constants |= deletion.constants
+        body += deletion.lines
     body += prelude
     for number, column in enumerate(columns):
         constants |= column.constants
         body += [*column.lines, f"c{number} = v"]
-    body.append(f"keep(({''.join(f'c{number}, ' for number in range(len(columns)))}))")
+    values = [*(f"c{number}" for number in range(len(columns))), *map(str, flags)]
+    body.append(f"keep(({', '.join(values)},))")
     record = ["try:", *indented(body), "except Violation as fault:", "    failed(m, i, r, fault)"]
     piece = ["starts(len(rows))", "for i, r in enumerate(records, start):", *indented(record)]
     lines = ["filtered = 0", "keep = rows.append", "for m, records, start in pieces:", *indented(piece)]

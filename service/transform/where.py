@@ -1,4 +1,4 @@
-"""``where``: a CEL expression that says which records a feed is about."""
+"""``where`` and ``delete_when``: CEL expressions that say which records a feed is about, and which delete."""
 
 import re
 from collections.abc import Iterator
@@ -27,9 +27,14 @@ class Where:
 
     An absent field is null, also inside another. A number with a fraction is a double here, whatever the column is.
     Only the fields that the expression names are handed over, since each is copied.
+
+    Args:
+        expression: as it is written.
+        option: that it is the value of.
     """
 
-    def __init__(self, expression: str) -> None:
+    def __init__(self, expression: str, option: str = "where") -> None:
+        self._option = option
         self._expression = expression
         self._program = cel.compile(expression)
         self._wanted = _tree(expression, self._program.variables())
@@ -53,8 +58,8 @@ class Where:
                 except KeyError as absent:
                     _fill(context, str(absent.args[0]))
         except Exception as error:  # noqa: BLE001  whatever the library makes of a provider's values
-            said = f"`where: {self._expression}` cannot be evaluated ({str(error).partition('.')[0]})"
-            raise Violation(record, "where", said, "correct `where`, or the provider") from None
+            said = f"`{self._option}: {self._expression}` cannot be evaluated ({str(error).partition('.')[0]})"
+            raise Violation(record, self._option, said, f"correct `{self._option}`, or the provider") from None
         return False
 
 

@@ -9,7 +9,7 @@ from service.pipeline.overview import Overview
 from service.pipeline.timings import Histogram
 
 OUTCOMES = ("loaded", "unchanged", "stale", "duplicate", "filtered", "quarantined")
-ROWS = ("inserted", "updated", "deleted", "unchanged", "stale", "duplicate")
+ROWS = ("inserted", "updated", "deleted", "unchanged", "stale", "duplicate", "filtered", "absent")
 
 
 class Metrics(Collector):

@@ -53,9 +53,13 @@ async def test_a_page_is_one_message_with_what_the_map_may_need() -> None:
     async with Site(lambda _asked: answer([{"n": 1}])) as site:
         link = await polls(site, 1, {"params": {"league": "PL", "live": True}})
     assert link.bodies == [b'[{"n":1}]']
-    assert link.messages[0].meta == {
+    meta = dict(link.messages[0].meta or {})
+    assert meta.pop("set")
+    assert meta == {
         "content_type": "application/json",
         "params": {"league": "PL", "live": "true"},
+        "page": 0,
+        "last": True,
     }
     assert dict(site.asked[0].query) == {"league": "PL", "live": "true"}
 
@@ -101,6 +105,36 @@ async def test_every_way_of_paging_reaches_the_last_page(
         link = await polls(site, 1, {"paginate": paginate, "records": "data"})
     assert [dict(asked.query) for asked in site.asked] == wanted
     assert [item for body in link.bodies for item in orjson.loads(body)["data"]] == items
+
+
+async def test_pages_say_which_set_they_belong_to_and_only_the_last_that_it_is_the_last() -> None:
+    async with Site(lambda asked: page(asked, asked.query.get("after", "0"), last=2)) as site:
+        link = await polls(site, 2, {"paginate": CURSOR, "records": "data"})
+    metas = [message.meta or {} for message in link.messages][:6]
+    assert [(meta["page"], meta["last"]) for meta in metas] == [(0, False), (1, False), (2, True)] * 2
+    assert [meta["set"] for meta in metas] == [metas[0]["set"]] * 3 + [metas[3]["set"]] * 3
+    assert metas[0]["set"] != metas[3]["set"]
+
+
+async def test_a_walk_that_is_cut_short_has_no_last_page() -> None:
+    async with Site(lambda asked: page(asked, asked.query.get("after", "0"), last=9)) as site:
+        link = await polls(site, 1, {"paginate": CURSOR, "records": "data", "max_pages": 2})
+    assert [(message.meta or {})["last"] for message in link.messages] == [False, False]
+
+
+async def test_a_walk_that_is_resumed_is_a_set_of_its_own() -> None:
+    def failing(asked: Asked) -> web.Response:
+        return web.Response(status=500) if asked.number == 2 else page(asked, asked.query.get("after", "0"), last=2)
+
+    async with Site(failing) as site, polling(site, {"paginate": CURSOR, "records": "data"}) as (source, link):
+        with pytest.raises(SourceLost):
+            await source.run(link)
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 1)
+    metas = [message.meta or {} for message in link.messages]
+    assert [meta["page"] for meta in metas] == [0, 1, 2]
+    assert metas[0]["set"] == metas[1]["set"] or metas[1]["set"] == metas[2]["set"]
+    assert len({meta["set"] for meta in metas}) == 2
 
 
 async def test_a_walk_resumes_at_the_page_that_was_not_handed_on() -> None:
