@@ -30,7 +30,7 @@ def check_modes(data: Any, report: Report) -> None:
         table = tables.get(str(feed.get("into")))
         if isinstance(table, dict):
             _check_deletions(path, feed, table, report)
-            if feed.get("absent") in {"delete", "mark"}:
+            if feed.get("absent") in ("delete", "mark"):
                 _check_scope(path, feeds, table, report)
             if feed.get("absent") == "mark":
                 _check_mark(path, feed, table, report)
@@ -100,11 +100,13 @@ def _constants(path: Path, feed: dict[str, Any], table: dict[str, Any]) -> dict[
     key = table.get("key")
     found = {}
     for column in [key] if isinstance(key, str) else key if isinstance(key, list) else ():
-        value = mapping(feed, "map").get(column)
+        value = mapping(feed, "map").get(str(column))
+        if isinstance(value, dict) and value.keys() == {"from"}:
+            value = value["from"]
         if isinstance(value, dict) and "const" in value:
-            found[column] = str(value["const"])
+            found[str(column)] = str(value["const"])
         elif value in ("$provider", "$feed"):
-            found[column] = str(path[1]) if value == "$provider" else f"{path[1]}.{path[3]}"
+            found[str(column)] = str(path[1]) if value == "$provider" else f"{path[1]}.{path[3]}"
     return found
 
 

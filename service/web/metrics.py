@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.pipeline.overview import Overview
+from service.pipeline.overview import TABLE_TERMS, Overview
 from service.pipeline.timings import Histogram
 
 OUTCOMES = ("loaded", "unchanged", "stale", "duplicate", "filtered", "quarantined")
-ROWS = ("inserted", "updated", "deleted", "unchanged", "stale", "duplicate", "filtered", "absent")
 
 
 class Metrics(Collector):
@@ -42,7 +41,7 @@ class Metrics(Collector):
                 paused.add_metric([line.name], line.inlet.paused_seconds)
         rows = CounterMetricFamily("headrace_rows", "Rows by what became of them.", labels=["table", "outcome"])
         for table, counts in self._overview.tables().items():
-            for outcome in ROWS:
+            for outcome in TABLE_TERMS:
                 rows.add_metric([table, outcome], getattr(counts, outcome))
         yield from (messages, size, records, reconnects, gaps, paused, rows)
 

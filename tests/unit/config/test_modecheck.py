@@ -1,0 +1,126 @@
+import pytest
+
+from service.config.load import loads
+from service.errors import ConfigError, Problem
+
+TEXT = """\
+tables:
+  goals: {{{table}, columns: {{id: text, source: text, at: timestamp, n: {{type: integer, null: true}}{columns}}}}}
+providers:
+  acme:
+    url: https://acme.example
+    feeds:
+      all: {{kind: rest, into: goals, map: {{id: id, source: {source}, at: at{mapped}}}{feed}}}
+      {more}
+"""
+OTHER = "other: {{kind: rest, into: goals, map: {{id: id, source: {}, at: at}}}}"
+KEYED = "key: [source, id]"
+
+
+def problems(
+    table: str = KEYED, feed: str = "", columns: str = "", more: str = "", source: str = "$feed", mapped: str = ""
+) -> list[Problem]:
+    text = TEXT.format(table=table, feed=feed, columns=columns, more=more, source=source, mapped=mapped)
+    try:
+        loads(text, "config.yaml", {})
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "key: id, mode: upsert",
+        "mode: append",
+        "mode: append, key: id",
+        "key: id, mode: update, version: n",
+        "key: id, version: at, history: true",
+    ],
+)
+def test_modes_that_fit_are_fine(table: str) -> None:
+    assert problems(table) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "found"),
+    [
+        ("mode: upsert", "", ("missing-key", "key")),
+        ("mode: update", "", ("missing-key", "key")),
+        ("key: []", "", ("missing-key", "key")),
+        ("mode: append, version: at", "", ("option-of-other-mode", "version")),
+        ("key: id, mode: insert", "", ("wrong-value", "mode")),
+        ("key: id, history: true", "", ("history-without-moments", "history")),
+        ("key: id, version: n, history: true", "", ("history-without-moments", "history")),
+        ("key: id, version: at, history: true, mode: update", "", ("option-of-other-mode", "history")),
+        ("key: id, version: at, history: true", ", valid_to: date", ("taken-name", "history")),
+    ],
+)
+def test_modes_that_do_not_fit_their_table_are_named(table: str, columns: str, found: tuple[str, str]) -> None:
+    first = problems(table, columns=columns, mapped=", valid_to: x" if columns else "")[0]
+    assert (first.code, first.path) == (found[0], f"tables.goals.{found[1]}")
+
+
+def test_the_name_of_a_history_must_be_free() -> None:
+    text = TEXT.format(table="key: id, version: at, history: true", feed="", columns="", more="", source="s", mapped="")
+    text = text.replace("tables:\n", "tables:\n  goals_history: {key: id, columns: {id: text}}\n")
+    with pytest.raises(ConfigError, match="goals_history, which is configured already"):
+        loads(text, "config.yaml", {})
+
+
+def test_an_expression_that_is_no_cel_is_named() -> None:
+    assert [problem.code for problem in problems(feed=", delete_when: 'status ='")] == ["wrong-expression"]
+
+
+@pytest.mark.parametrize("option", ["delete_when: n == 1", "absent: delete"])
+def test_an_append_table_has_no_deletions(option: str) -> None:
+    assert [problem.code for problem in problems("mode: append", f", {option}")] == ["option-of-other-mode"]
+
+
+def test_absent_needs_a_feed_that_sends_full_sets() -> None:
+    incremental = ", absent: delete, incremental: {field: at, param: since}"
+    assert "`incremental` asks only for what changed" in problems(feed=incremental)[0].message
+    heard = "heard: {kind: websocket, url: 'wss://a.example', into: goals, map: {id: i, at: a}, absent: mark}"
+    assert any("always sends the full set" in problem.message for problem in problems(more=heard))
+
+
+def test_a_feed_that_is_alone_in_its_table_needs_no_constants() -> None:
+    assert problems(feed=", absent: delete", source="s") == []
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "apart"),
+    [
+        ("$feed", "$feed", True),
+        ("$provider", "$provider", False),
+        ("{const: a}", "{const: b}", True),
+        ("{const: a}", "{const: a}", False),
+        ("{const: acme}", "$provider", False),
+        ("$feed", "s", False),
+        ("s", "$feed", False),
+    ],
+)
+def test_feeds_of_one_table_must_be_told_apart_by_constants_in_the_key(mine: str, theirs: str, apart: bool) -> None:
+    found = problems(feed=", absent: delete", source=mine, more=OTHER.format(theirs))
+    assert [problem.code for problem in found] == ([] if apart else ["shared-rows"])
+    assert apart or found[0].path == "providers.acme.feeds.all.absent"
+
+
+def test_constants_outside_the_key_do_not_tell_feeds_apart() -> None:
+    found = problems("key: id", ", absent: delete", more=OTHER.format("$feed"))
+    assert [problem.code for problem in found] == ["shared-rows"]
+
+
+@pytest.mark.parametrize("feed", [", absent: [delete]", ", absent: {a: b}", ", delete_when: [1]"])
+@pytest.mark.parametrize("table", ["key: [[id]]", "key: {a: b}", "key: 7, history: true, version: [at]", "mode: [a]"])
+def test_what_has_quite_the_wrong_shape_is_reported_not_stumbled_over(feed: str, table: str) -> None:
+    assert problems(table, feed)
+
+
+def test_marks_need_their_column() -> None:
+    (found,) = problems(feed=", absent: mark")
+    assert "add `absent_since: {type: timestamp, null: true}` to tables.goals.columns" in found.message
+    column = ", absent_since: {type: timestamp, null: true}"
+    assert problems(feed=", absent: mark", columns=column) == []
+    mapped = problems(feed=", absent: mark", columns=column, mapped=", absent_since: a")
+    assert [problem.code for problem in mapped] == ["no-place-for-mark"]
