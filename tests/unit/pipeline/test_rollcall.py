@@ -1,5 +1,6 @@
 """The roll call: only a set that was seen whole, and understood to the last record, deletes anything."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -110,6 +111,7 @@ async def test_a_batch_ends_with_the_set() -> None:
     adding = batches.add(2, Message(b"", 1.0), Parsed(0, [], [], sweep=sweep))
     batches.abandon()  # nobody takes it here: adding to a full batch waits
     await adding
-    batch = await batches.take(60)  # at once, however long it may linger
+    async with asyncio.timeout(10):
+        batch = await batches.take(60)  # at once, however long it may linger
     assert batch is not None
     assert batch.write("acme.all", "lane", None).sweep is sweep

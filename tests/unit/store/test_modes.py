@@ -1,5 +1,6 @@
 """Modes on a real database: the table, its history and the counts are what a plain model makes of the records."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -143,6 +144,37 @@ async def test_an_older_record_of_another_feed_does_not_bring_a_deleted_row_back
     other = Feed(store, "acme.fixtures")
     assert (await other.load([("a", 4, 1, False)], "deleted")).stale == 1
     assert (await other.load([("a", 5, 1, False)], "deleted")).inserted == 1
+
+
+SLOW = """
+CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END$$;
+CREATE TRIGGER linger AFTER DELETE ON deleted FOR EACH ROW EXECUTE FUNCTION linger();
+"""
+
+
+async def test_an_older_record_that_arrives_while_a_row_is_deleted_does_not_bring_it_back(
+    store: Store, database: str
+) -> None:
+    feed, other = Feed(store), Feed(store, "acme.fixtures")
+    await feed.load([("a", 3, 1, False)], "deleted")
+    connection = await asyncpg.connect(database)
+    await connection.execute(SLOW)
+
+    async def until_waiting(count: int) -> None:
+        while await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < count:
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        await connection.execute("SELECT pg_advisory_lock(1)")
+        deleting = group.create_task(feed.load([("a", 5, None, True)], "deleted"))
+        await until_waiting(1)
+        writing = group.create_task(other.load([("a", 4, 1, False)], "deleted"))
+        await until_waiting(2)
+        await connection.execute("SELECT pg_advisory_unlock(1)")
+    await connection.close()
+    assert (deleting.result().deleted, writing.result().stale) == (1, 1)
+    assert await rows_of(database, "SELECT id FROM deleted") == []
 
 
 async def test_tombstones_know_keys_and_versions_of_every_type_in_any_zone(database: str) -> None:
