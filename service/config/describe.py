@@ -85,7 +85,7 @@ def describe(config: Config, inlet_bytes: int) -> Meaning:
     return Meaning(
         database=_database(config),
         buffer=_buffer(config.buffer),
-        feeds=tuple(_feed(name, feed, config.buffer) for name, (_provider, feed) in feeds.items()),
+        feeds=tuple(_feed(name, feed, config) for name, (_provider, feed) in feeds.items()),
         tables=tuple(
             TableMeaning(name, table.mode, table.key, table.version, table.history, len(table.columns))
             for name, table in config.tables.items()
@@ -102,27 +102,25 @@ def size(count: int) -> str:
     return f"{number:.1f}".removesuffix(".0") + f" {units[0]}"
 
 
-def _feed(name: str, feed: FeedSettings, buffer: BufferSettings) -> FeedMeaning:
-    guarantee, loss = _guarantee(feed, durable=buffer.kind != "memory")
+def _feed(name: str, feed: FeedSettings, config: Config) -> FeedMeaning:
+    guarantee, loss = _guarantee(feed, durable=config.buffer.kind != "memory")
+    deletes = tuple(_deletes(feed, config.tables[feed.into].key))
     kind = str(feed.model_dump(include={"kind"})["kind"])
-    return FeedMeaning(name, kind, feed.into, guarantee, loss, tuple(_deletes(feed)))
+    return FeedMeaning(name, kind, feed.into, guarantee, loss, deletes)
 
 
-def _deletes(feed: FeedSettings) -> Iterator[str]:
+def _deletes(feed: FeedSettings, key: tuple[str, ...]) -> Iterator[str]:
     if feed.delete_when is not None:
-        yield f"Deletes the row of a record for which {feed.delete_when} is true."
+        yield f"Deletes the row of a record for which `{feed.delete_when}` holds."
     if feed.absent is not None:
         scope = [
             f"{column} = {value.const if not value.from_ else value.from_[0]}"
             for column, value in feed.map.items()
-            if not value.from_ or value.from_ in {("$provider",), ("$feed",)}
+            if column in key and (not value.from_ or value.from_ in {("$provider",), ("$feed",)})
         ]
-        rows = (
-            f"Rows that are no longer in its full set (of those with {', '.join(scope)})"
-            if scope
-            else ("Rows that are no longer in its full set")
-        )
-        yield f"{rows} are {'deleted' if feed.absent == 'delete' else 'marked in absent_since'}."
+        which = f" (of those with {', '.join(scope)})" if scope else ""
+        what = "deleted" if feed.absent == "delete" else "marked in absent_since"
+        yield f"Rows that are no longer in its full set{which} are {what}."
 
 
 def _guarantee(feed: FeedSettings, *, durable: bool) -> tuple[Guarantee, str]:

@@ -14,9 +14,6 @@ from service.store.tables import DIALECT
 from service.store.upsert import driver_of
 from service.store.write import Sweep
 
-_SLICE = 5000
-"""Keys that are encoded before the event loop has a turn."""
-
 
 class Sweeper:
     """Sweeps one table.
@@ -44,10 +41,7 @@ class Sweeper:
         at = datetime.fromtimestamp(sweep.at, UTC)
         with faults():
             await driver.execute(self._make)
-            for start in range(0, len(sweep.keys), _SLICE):
-                await driver.copy_records_to_table(
-                    self._seen.name, schema_name="pg_temp", records=sweep.keys[start : start + _SLICE]
-                )
+            await driver.copy_records_to_table(self._seen.name, schema_name="pg_temp", records=sweep.keys)
         await connection.execute(self._turning(sweep))
         absent = await self._mark(connection, at) if sweep.mark else await self._delete(connection)
         if self._history is not None:

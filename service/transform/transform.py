@@ -71,9 +71,7 @@ class Transform:
         ConfigError: a constant, default or bound does not fit its column.
     """
 
-    def __init__(
-        self, feed: str, settings: FeedSettings, name: str, table: Table, *, deletable: bool = False
-    ) -> None:
+    def __init__(self, feed: str, settings: FeedSettings, name: str, table: Table, *, deletable: bool = False) -> None:
         self.feed = feed
         self.table = name
         self._records = settings.records

@@ -49,6 +49,32 @@ def test_a_good_configuration_is_explained(file: Path) -> None:
     assert "hunter2" not in out
 
 
+MODES = """\
+tables:
+  goals: {key: id, version: at, history: true, columns: {id: text, at: timestamp}}
+  notes: {key: id, mode: update, columns: {id: text, n: integer}}
+  log: {mode: append, columns: {id: text}}
+providers:
+  acme:
+    url: https://acme.example
+    feeds:
+      all: {kind: rest, into: notes, map: {id: $feed, n: {const: 1}}, absent: delete}
+      some: {kind: rest, into: goals, map: {id: id, at: at}, delete_when: "gone == true"}
+      more: {kind: rest, into: log, map: {id: id}}
+"""
+
+
+def test_modes_are_explained(file: Path) -> None:
+    file.write_text(MODES)
+    _code, out, err = run()
+    assert err == ""
+    assert "  Rows that are no longer in its full set (of those with id = $feed) are deleted.\n" in out
+    assert "  Deletes the row of a record for which `gone == true` holds.\n" in out
+    assert "goals: 2 columns, key id; the greatest at wins; every version is kept in goals_history\n" in out
+    assert "notes: 2 columns, key id; the last to arrive wins; only rows that exist are updated\n" in out
+    assert "log: 1 columns; every record is a new row\n" in out
+
+
 def test_problems_go_to_stderr_with_their_count_and_exit_2(file: Path) -> None:
     file.write_text(GOOD.replace("into: goals", "into: goal").replace("key: id", "kee: id"))
     code, out, err = run("-c", "config.yaml")

@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+from service.config.settings import Batch as BatchBounds
 from service.config.tables import Table
 from service.errors import FormatError
 from service.model import Message
@@ -11,7 +12,7 @@ from service.pipeline.batch import Batches, Parsed
 from service.pipeline.rollcall import RollCall
 from service.sources.rest import Rest
 from service.store.write import Sweep
-from service.transform.transform import Transform
+from service.transform.transform import Piece, Transform
 
 TABLE = Table.model_validate({"key": ["source", "id"], "columns": {"source": "text", "id": "integer", "n": "integer"}})
 MAP = {"source": {"const": "acme"}, "id": "id", "n": "n"}
@@ -33,10 +34,12 @@ class Roll:
 
     def _parse(self, message: Message) -> tuple[Message, Parsed]:
         try:
-            mapped = self.transform.map(message, self.transform.decode(message))
+            mapped = self.transform.map([Piece(message, self.transform.read(message))])
         except FormatError:
-            return message, Parsed(1, [], [], lost=[None])
-        return message, Parsed(0, mapped.rows, mapped.refusals, mapped.filtered, mapped.lost)
+            return message, Parsed(lost=[None])
+        parsed = Parsed()
+        parsed.add(mapped, [message])
+        return message, parsed
 
 
 def record(key: Any, n: Any = 1) -> dict[str, Any]:
@@ -105,10 +108,11 @@ def test_a_message_that_belongs_to_no_set_ends_the_set() -> None:
 
 async def test_a_batch_ends_with_the_set() -> None:
     roll = Roll()
-    batches = Batches(roll.transform, 1000)
+    batches = Batches(roll.transform, BatchBounds())
     sweep = roll.page([record(1)], "one")
-    await batches.add(1, Message(b"", 1.0), Parsed(0, [], []))
-    adding = batches.add(2, Message(b"", 1.0), Parsed(0, [], [], sweep=sweep))
+    message = Message(b"", 1.0)
+    await batches.add(1, Parsed([message], [0]))
+    adding = batches.add(2, Parsed([message], [0], sweep=sweep))
     batches.abandon()  # nobody takes it here: adding to a full batch waits
     await adding
     async with asyncio.timeout(10):

@@ -7,7 +7,7 @@ import msgspec
 from service.config.feeds import FeedSettings
 from service.config.tables import Table
 from service.model import Message
-from service.transform.transform import Mapped, Transform
+from service.transform.transform import Mapped, Piece, Transform
 
 COLUMNS: dict[str, Any] = {"id": "text", "at": "integer", "score": {"type": "integer", "max": 9}}
 
@@ -18,7 +18,7 @@ def load(*records: Any, **options: Any) -> Mapped:
     feed = {"into": "t", "map": {name: name for name in columns}, "delete_when": "gone == true", **options}
     transform = Transform("acme.scores", FeedSettings.model_validate(feed), "t", table, deletable=True)
     message = Message(msgspec.json.encode(records), 1.0)
-    return transform.map(message, transform.decode(message))
+    return transform.map([Piece(message, transform.read(message))])
 
 
 def test_a_deletion_needs_only_its_key_and_version() -> None:
