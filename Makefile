@@ -26,7 +26,7 @@ layers: $(VENV)/dev.stamp
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/dev.stamp
-	@$(BIN)/python benchmarks/end_to_end.py
+	@$(BIN)/python -m benchmarks.load --quick
 
 # What is installed is pinned and hashed; the project itself is installed from this folder without build isolation.
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml

@@ -55,7 +55,7 @@ async def main(url: str, port: str) -> None:
     queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue(10_000)
     async with asyncio.TaskGroup() as group:
         group.create_task(load(url, queue))
-        async with connect(f"ws://127.0.0.1:{port}", compression=None, ping_interval=None) as connection:
+        async with connect(f"ws://127.0.0.1:{port}/0", compression=None, ping_interval=None) as connection:
             await connection.send("go")
             while True:
                 await queue.put(row(await connection.recv(decode=False)))
