@@ -17,7 +17,7 @@ from benchmarks.parts.providers import Provider
 from benchmarks.parts.work import Work
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 600.0
+PATIENCE = 300.0
 """Seconds after which a contestant that is not done has failed."""
 LOOK = 0.02
 
@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A program that does the work.
+    """A program that does the work, and runs until it is ended: only then can its CPU be read.
 
     Attributes:
         command: gives its command line; it may write files to the folder first.

@@ -31,7 +31,9 @@ class Guard:
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, text=True, start_new_session=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()

@@ -42,7 +42,9 @@ class Provider:
         up.wait()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # Not terminate(): a forked process still has the owner's handler of SIGTERM, and its pipe.
         self._process.kill()
         self._process.join()
@@ -157,5 +159,3 @@ class Pages(Provider):
             self.start()
         links = {"Link": f'<http://127.0.0.1:{self.port}{following}>; rel="next"'} if following else {}
         return web.Response(body=body, content_type=kind, headers=links)
-
-
