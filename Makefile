@@ -25,8 +25,10 @@ types: $(VENV)/dev.stamp
 layers: $(VENV)/dev.stamp
 	@$(BIN)/lint-imports
 
+# Minutes; SIZE= takes the full sizes.
+bench: SIZE ?= --quick
 bench: $(VENV)/dev.stamp
-	@$(BIN)/python -m benchmarks.load --quick
+	@$(BIN)/python -m benchmarks.everything $(SIZE)
 
 # What is installed is pinned and hashed; the project itself is installed from this folder without build isolation.
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml

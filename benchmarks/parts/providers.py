@@ -113,12 +113,12 @@ class Sockets(Provider):
         began, clock = time.time(), time.perf_counter()
         while sent < len(frames):
             due = min(len(frames), int((time.perf_counter() - clock) * rate) + 1)
-            part = frames[sent:due]
+            part = frames[sent : min(due, sent + BURST)]
             if self._stamped:
                 part = [_stamped(frame, began + (sent + place) / rate) for place, frame in enumerate(part)]
             await self._write(connection, part)
-            sent = max(sent, due)
-            await asyncio.sleep(TICK)
+            sent += len(part)
+            await asyncio.sleep(TICK if sent >= due else 0)
 
     async def _write(self, connection: ServerConnection, frames: list[bytes]) -> None:
         connection.transport.write(b"".join(frames))

@@ -80,7 +80,8 @@ def write_readme(results: dict[str, dict[str, Any]]) -> None:
         facts = {part: result[part] for part in ("columns", "rows", "about", "notes")}
         table = Section(name=name, **facts).markdown()
         block = f"<!-- {name} -->\n{table}\n\n{_footing(result)}\n<!-- end -->"
-        text = re.sub(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        text = before + block + rest.partition("<!-- end -->")[2] if mark else text
     README.write_text(text)
 
 

@@ -3,8 +3,8 @@
 import argparse
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from tempfile import mkdtemp
 from pathlib import Path
+from tempfile import mkdtemp
 
 from benchmarks.parts.contest import Contestant, Failed, Run, contest
 from benchmarks.parts.database import Database, database

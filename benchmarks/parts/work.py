@@ -61,7 +61,7 @@ class Work:
         messages: how many are sent, one record each.
         live: keys that the table holds beforehand.
         columns: of the table; those above 12 are integers.
-        size: bytes of a message, at least; 0 for the smallest that fills the columns.
+        size: bytes of a message, about; 0 for the smallest that fills the columns.
         feeds: among which the messages are dealt out, one after the other.
     """
 
@@ -137,7 +137,7 @@ class Work:
             **{name: number + place for place, name in enumerate(self.extra)},
         }
         room = self.size - len(json.dumps(document, separators=(",", ":")))
-        players = range(max(0, (room - 20) // 48))
+        players = range(max(0, (room - len(',"lineup":[]')) // len('{"n":10,"name":"Player 00000","pos":"MID"},')))
         if players:
             document["lineup"] = [{"n": n % 90 + 10, "name": f"Player {n:05d}", "pos": "MID"} for n in players]
         return document

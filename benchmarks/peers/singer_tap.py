@@ -1,6 +1,6 @@
 """A Singer tap of the least kind: follows the pages and writes SCHEMA, RECORD and STATE messages to standard output.
 
-It decodes and encodes with orjson, and names only the columns that the table has, so that the target is what is measured.
+It decodes and encodes with orjson, and names only the columns that the table has: the target is what is measured.
 """
 
 import re
