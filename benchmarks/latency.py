@@ -1,10 +1,10 @@
 """How long a record takes, from the moment it is due to be sent until its row is committed, and until others see it.
 
 Each record carries the moment when it was due, and PostgreSQL keeps the moment of each commit
-(``track_commit_timestamp``), so every record is measured, none averaged away, and a sender that is held up does not hide
-delays. PostgreSQL notes that moment just before it flushes the log; when a row is visible is therefore sampled too, by a
-session that asks for some keys every 2 ms. The daemon's own histogram (receipt to commit of each batch's oldest message)
-stands beside them, as the bound of the bucket.
+(``track_commit_timestamp``), so every record is measured, none averaged away, and a sender that is held up does not
+hide delays. PostgreSQL notes that moment just before it flushes the log; when a row is visible is therefore sampled
+too, by a session that asks for some keys every 2 ms. The daemon's own histogram (receipt to commit of each batch's
+oldest message) stands beside them, as the bound of the bucket.
 
     python -m benchmarks.latency [--quick]
 """
@@ -129,8 +129,8 @@ async def measure(base: Database, quick: bool) -> AsyncIterator[Section]:  # noq
         name="latency",
         columns=COLUMNS,
         rows=rows,
-        about=f"Headrace with the spool, {seconds} s at each rate, the first {WARM_UP.seconds} s left out; 1,400 B, 200,000"
-        " live keys.",
+        about=f"Headrace with the spool, {seconds} s at each rate, the first {WARM_UP.seconds} s left out; 1,400 B,"
+        f" {Work(1).live:,} live keys.",
     )
 
 

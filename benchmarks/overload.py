@@ -1,7 +1,8 @@
 """Memory under ten times the load that the database takes.
 
-PostgreSQL is slowed by a session that holds the table locked and lets one batch of 5,000 rows through at a time, a tenth
-of what the provider offers. The daemon has to fill its buffer, then slow the provider; its memory has to stay flat.
+PostgreSQL is slowed by a session that holds the table locked and lets one batch of 5,000 rows through at a time, a
+tenth of what the provider offers. The daemon has to fill its buffer, then slow the provider; its memory has to stay
+flat.
 
     python -m benchmarks.overload [--quick]
 """
@@ -84,8 +85,8 @@ async def measure(base: Database, quick: bool) -> AsyncIterator[Section]:  # noq
         name="overload",
         columns=COLUMNS,
         rows=[await one(buffer, seconds, base) for buffer in BUFFERS],
-        about=f"{seconds} s of 1,400 B messages. Memory is the resident set of the daemon: the median of the second and of"
-        " the last third of the time, and the most. What is taken includes what fills the buffer and the sockets.",
+        about=f"{seconds} s of 1,400 B messages. Memory is the resident set of the daemon: the median of the second and"
+        " of the last third of the time, and the most. What is taken includes what fills the buffer and the sockets.",
     )
 
 

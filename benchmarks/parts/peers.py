@@ -105,14 +105,12 @@ async def peer(tool: Peer, provider: Provider, work: Work, base: Database) -> On
     venv = await environment(tool.pins)
 
     def contestant(path: str) -> Contestant:
-        # The shell stays until it is told: what CPU its children took can then be read.
-        return Contestant(
-            lambda place: [
-                "sh", "-c", f"{tool.shell(venv, place, f'http://127.0.0.1:{place.port}{path}')} && {{ read _ || true; }}",
-            ],
-            tool.table,
-            {"HOME": str(base.folder), **tool.environ},
-        )  # fmt: skip
+        def command(place: Place) -> list[str]:
+            run = tool.shell(venv, place, f"http://127.0.0.1:{place.port}{path}")
+            # The shell stays until it is told: what CPU its children took can then be read.
+            return ["sh", "-c", f"{run} && {{ read _ || true; }}"]
+
+        return Contestant(command, tool.table, {"HOME": str(base.folder), **tool.environ})
 
     async def run() -> Run:
         await base.fresh(work)

@@ -131,5 +131,7 @@ async def test_a_benchmark_that_is_killed_leaves_no_process_and_no_folder(number
     process.send_signal(number)
     await process.wait()
     async with asyncio.timeout(30):
-        while Path(folder).exists() or any(map(psutil.pid_exists, [int(contestant), int(provider), postmaster])):
+        while await asyncio.to_thread(Path(folder).exists) or any(
+            map(psutil.pid_exists, [int(contestant), int(provider), postmaster])
+        ):
             await asyncio.sleep(0.05)
