@@ -1,60 +1,60 @@
-"""The limit of a server: rows encoded beforehand, sent by COPY, and the very statements of Headrace's upsert."""
+"""The limit of a server: rows encoded beforehand, sent by COPY, and then whatever Headrace's own upsert does."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from benchmarks.parts.contest import Run
 from benchmarks.parts.database import Database, onlooker
 from benchmarks.parts.encode import encoded
 from benchmarks.parts.work import Work
-from service.store.tables import DIALECT
-from service.store.upsert import Upsert
+from service.model import Row
+from service.store.engine import open_engine, transaction
+from service.store.upsert import Upsert, driver_of
 
 BATCH = 5000
 
 
-class _Statements(Upsert):
-    """The texts that an Upsert sends."""
+class _Encoded(Upsert):
+    """The upsert, but for the COPY, which sends what was encoded before the clock started.
 
-    def merge(self) -> str:
-        """Give the INSERT: the guard by version, the comparison of contents, the counting."""
-        return str(self._merge.compile(dialect=DIALECT))
+    Attributes:
+        data: the next batch; None once it was sent.
+    """
 
-    def stale(self) -> str:
-        """Give the count of rows that lost to newer ones, which is asked when not all were written."""
-        assert self._stale is not None
-        return str(self._stale.compile(dialect=DIALECT))
+    data: bytes | None = None
 
-    @property
-    def stage(self) -> str:
-        """Name of the temporary table."""
-        return str(self._stage.name)
+    async def _copy(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:  # noqa: ARG002  they are in data
+        data, self.data = self.data, None
+        assert data is not None
+
+        async def once() -> AsyncIterator[bytes]:
+            yield data
+
+        driver = await driver_of(connection)
+        await driver.copy_to_table(
+            self._stage.name, schema_name="pg_temp", source=once(), columns=self._names, format="binary"
+        )
 
 
 async def limit(work: Work, base: Database) -> Run:
     """Measure one run; nothing else works meanwhile, not even a sender."""
-    statements = _Statements(work.target, work.table, 0)
-    batches = [(len(rows), encoded(rows)) for rows in work.batches(BATCH)]
-    connection = await asyncpg.connect(base.url, statement_cache_size=0)
+    upsert = _Encoded(work.target, work.table, 0)
+    batches = [(rows, encoded(rows)) for rows in work.batches(BATCH)]
+    engine = open_engine(base.url, 1)
+    async with transaction(engine) as connection:
+        await connection.execute(text("SELECT 1"))  # the session is open before the clock starts
     mine, its, started = time.process_time(), base.cpu(), time.perf_counter()
-    for rows, data in batches:
-        async with connection.transaction():
-            await connection.execute(statements.stage_sql)
-            await connection.copy_to_table(
-                statements.stage, schema_name="pg_temp", source=_once(data), columns=work.names, format="binary"
-            )
-            written = await connection.fetchrow(statements.merge())
-            if sum(written or ()) < rows:
-                await connection.fetchval(statements.stale())
+    for rows, upsert.data in batches:
+        async with transaction(engine) as connection:
+            await connection.execute(text(upsert.stage_sql))
+            await upsert.write(connection, rows)
+        assert upsert.data is None, "the rows were encoded a second time: this is not the limit"
     seconds = time.perf_counter() - started
     run = Run(seconds, work.messages, time.process_time() - mine, base.cpu() - its)
-    await connection.close()
+    await engine.dispose()
     async with onlooker(base.url, work) as eye:
         assert await eye.complete(), "the limit did not write what it should have"
     return run
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
