@@ -26,7 +26,7 @@ class _Encoded(Upsert):
 
     data: bytes | None = None
 
-    async def _copy(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:  # noqa: ARG002  they are in data
+    async def _copy(self, connection: AsyncConnection, rows: Sequence[Row], into: str | None = None) -> None:  # noqa: ARG002  they are in data
         data, self.data = self.data, None
         assert data is not None
 

@@ -31,7 +31,9 @@ class Upsert:
         history: the table's history, where one is kept.
 
     Attributes:
+        name: of the target, as SQL has it.
         stage_sql: makes the temporary table, which has the very types of the target and goes with the transaction.
+        sieve_sql: makes another one that has the target's constraints; None where rows are not written as they are.
         history: writes the table's history, where one is kept.
     """
 
@@ -59,6 +61,12 @@ class Upsert:
         self.stage_sql = f"CREATE TEMPORARY TABLE {self._stage.name} ON COMMIT DROP AS {staged} WITH NO DATA"
         if deletable or history is not None or settings.mode == "update":
             self.stage_sql = f"{lock_sql(target)};\n{self.stage_sql}"
+        self.name = str(DIALECT.identifier_preparer.format_table(target))
+        self._sieve = f"headrace_sieve_{number}"
+        self.sieve_sql: str | None = None
+        if not deletable and settings.mode != "update":
+            like = "INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING IDENTITY"
+            self.sieve_sql = f"CREATE TEMPORARY TABLE {self._sieve} (LIKE {self.name} {like}) ON COMMIT DROP"
         self._deletion = Deletion(target, self._stage, settings, flag) if flag is not None else None
         self.history = History(target, history, self._stage, settings, flag) if history is not None else None
         self._merge = {"upsert": self._merging, "append": self._appending, "update": self._updating}[settings.mode]()
@@ -96,7 +104,15 @@ class Upsert:
         """Empty the temporary table for the next rows of the same transaction."""
         await connection.execute(sa.text(f"TRUNCATE pg_temp.{self._stage.name}"))
 
-    async def _copy(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
+    async def sieve(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
+        """Let the table that ``sieve_sql`` made name the first row that breaks a constraint of a row by itself.
+
+        Raises:
+            RowFault: with the index of the row.
+        """
+        await self._copy(connection, rows, self._sieve)
+
+    async def _copy(self, connection: AsyncConnection, rows: Sequence[Row], into: str | None = None) -> None:
         taken = -1
 
         def counted() -> Iterator[Row]:
@@ -108,7 +124,7 @@ class Upsert:
         with faults():
             try:
                 await driver.copy_records_to_table(
-                    self._stage.name, schema_name="pg_temp", records=counted(), columns=self._copied
+                    into or self._stage.name, schema_name="pg_temp", records=counted(), columns=self._copied
                 )
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 raise
