@@ -97,6 +97,17 @@ class Store:
             raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
         self._upserts = self._upserts_with(partitioned)
 
+    async def missing(self) -> tuple[str, list[str]]:
+        """Give the SQL that ``migrate: create`` would run, and what stands in its way; nothing is changed.
+
+        Raises:
+            StoreLost: the database is away.
+            TableRefused: a newer release made the service's tables.
+        """
+        with faults():
+            async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+                return await connection.run_sync(migrate.missing, self._built, self._tables)
+
     async def position(self, feed: str) -> Commit | None:
         """Read where a feed stands; None when it never committed anything.
 

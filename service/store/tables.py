@@ -11,8 +11,15 @@ from sqlalchemy.types import TypeEngine
 
 from service.config.tables import Column, ColumnType, Table
 
-DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
-"""Writes SQL as the driver sends it; other dialects of Postgres double every percent sign."""
+
+class _Dialect(PGDialect_asyncpg):
+    """Writes SQL as the driver sends it; other dialects of Postgres double every percent sign."""
+
+    # Until it meets a server, SQLAlchemy doubles backslashes, as servers before 8.2 needed it.
+    _backslash_escapes = False
+
+
+DIALECT = _Dialect()  # type: ignore[no-untyped-call]
 
 _TYPES: dict[ColumnType, TypeEngine[Any]] = {
     "text": sa.Text(),
@@ -41,12 +48,15 @@ _HOLDERS: dict[ColumnType, tuple[type[TypeEngine[Any]], ...]] = {
     "json": (pg.JSONB, pg.JSON),
     "bytes": (pg.BYTEA,),
 }
-"""What a column of a user's own table may be. Narrower ones (varchar(20), smallint) refuse a value, never change it."""
+"""What a column of a user's own table may be, if it neither rounds nor cuts: see ``unfit``."""
+
+_MICROSECONDS = 6
+"""Decimals of a second in a timestamp of ours; a timestamp(3) would round them."""
 
 
 def build(tables: Mapping[str, Table], schema: str) -> dict[str, sa.Table]:
     """Build the tables of a configuration, by name."""
-    metadata = sa.MetaData(schema=schema, naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s"})
+    metadata = sa.MetaData(schema=schema)
     return {name: _table(name, table, metadata) for name, table in tables.items()}
 
 
@@ -56,18 +66,42 @@ def type_of(column: Column) -> TypeEngine[Any]:
     return pg.ARRAY(item) if column.list else item
 
 
-def holds(found: TypeEngine[Any], column: Column) -> bool:
-    """Say whether a column of the database, of the type ``found``, can hold the values of a configured one."""
+def unfit(found: TypeEngine[Any], column: Column) -> str | None:
+    """Say why a column of the database, of the type ``found``, cannot take the values of a configured one as they are.
+
+    None: it can. Narrower types (varchar(20), smallint) will do: they refuse a value, and never change it.
+    """
     if isinstance(found, pg.DOMAIN):
-        return holds(found.data_type, column)
-    if column.list:
-        return isinstance(found, pg.ARRAY) and holds(found.item_type, column.model_copy(update={"list": False}))
-    if isinstance(found, pg.CITEXT):  # its idea of equal keys is not ours
+        return unfit(found.data_type, column)
+    if column.list and isinstance(found, pg.ARRAY):
+        return unfit(found.item_type, column.model_copy(update={"list": False}))
+    if column.list or not _holds(found, column):
+        return f"cannot hold {column.type}{' list' if column.list else ''}"
+    if _rounds(found):
+        return "rounds without a word"
+    if isinstance(found, sa.CHAR) and not column.trim:
+        return "drops blanks at the end without a word"
+    return None
+
+
+def quoted(name: str) -> str:
+    """Write a name as SQL has it."""
+    return str(DIALECT.identifier_preparer.quote(name))
+
+
+def _holds(found: TypeEngine[Any], column: Column) -> bool:
+    if isinstance(found, sa.REAL | pg.CITEXT):  # six digits; its idea of equal keys is not ours
         return False
     if column.type in {"timestamp", "time"}:
         zoned = getattr(found, "timezone", False)
         return isinstance(found, _HOLDERS[column.type]) and zoned == (column.type == "timestamp")
     return isinstance(found, _HOLDERS[column.type])
+
+
+def _rounds(found: TypeEngine[Any]) -> bool:
+    if isinstance(found, sa.NUMERIC):
+        return found.precision is not None
+    return isinstance(found, pg.TIMESTAMP | pg.TIME) and found.precision not in {None, _MICROSECONDS}
 
 
 def _table(name: str, table: Table, metadata: sa.MetaData) -> sa.Table:
@@ -81,11 +115,8 @@ def _table(name: str, table: Table, metadata: sa.MetaData) -> sa.Table:
         )
         for column, settings in table.columns.items()
     ]
-    is_identity = table.mode != "append"
-    built = sa.Table(name, metadata, *columns, *([sa.PrimaryKeyConstraint(*table.key)] if is_identity else []))
-    for index in table.indexes if is_identity or not table.key else (table.key, *table.indexes):
-        sa.Index(None, *(built.c[column] for column in index))
-    return built
+    key = [] if table.mode == "append" else [sa.PrimaryKeyConstraint(*table.key)]
+    return sa.Table(name, metadata, *columns, *key)
 
 
 def _default(column: Column) -> str | None:

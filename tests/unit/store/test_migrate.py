@@ -71,14 +71,16 @@ async def test_new_columns_and_indexes_are_added(database: str) -> None:
     await prepare(database, table("id", columns, indexes=[["n"], ["why", "n"]]))
     assert await fetch(database, "SELECT why, state, tags FROM matches") == [(None, "it's :new 5%", ["a,b", 'c"'])]
     indexes = await fetch(database, "SELECT indexname FROM pg_indexes WHERE tablename = 'matches' ORDER BY 1")
-    assert indexes == [("ix_matches_n",), ("ix_matches_why_n",), ("matches_pkey",)]
+    assert indexes == [("matches_n_idx",), ("matches_pkey",), ("matches_why_n_idx",)]
 
 
 async def test_a_column_that_old_rows_cannot_have_is_refused_with_the_way_by_hand(database: str) -> None:
     await prepare(database, SMALL)
     wanted = table("id", {"id": "text", "n": {"type": "integer", "null": True}, "Who": "text"})
     await execute(database, "INSERT INTO matches VALUES ('a', 1)")
-    with pytest.raises(TableRefused, match=r'matches\.Who is to be NOT NULL.*ALTER COLUMN "Who" SET NOT NULL'):
+    with pytest.raises(
+        TableRefused, match=r'matches\.Who does not exist and is to be NOT NULL.*ALTER COLUMN "Who" SET NOT NULL'
+    ):
         await prepare(database, wanted)
     await execute(database, "DELETE FROM matches")
     await prepare(database, wanted)
@@ -98,7 +100,7 @@ async def test_a_column_that_old_rows_cannot_have_is_refused_with_the_way_by_han
         ("CREATE TABLE matches (id text PRIMARY KEY, n bigint, m text NOT NULL)", "matches.m is not in the config"),
         ("CREATE TABLE matches (id text PRIMARY KEY, n bigint GENERATED ALWAYS AS IDENTITY)", "n is generated"),
         ("CREATE EXTENSION citext; CREATE TABLE matches (id citext PRIMARY KEY, n bigint)", "matches.id is CITEXT"),
-        ("CREATE VIEW matches AS SELECT 1", "already exists"),
+        ("CREATE VIEW matches AS SELECT 1", "matches is a view"),
     ],
 )
 async def test_drift_is_refused(database: str, sql: str, complaint: str) -> None:
