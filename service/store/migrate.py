@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from service.config.tables import Table
 from service.errors import TableRefused
 from service.store import schema as own
-from service.store.drift import inspect_tables
+from service.store.found import inspect_tables
 from service.store.history import with_history
 from service.store.plan import Plan, plan
 from service.store.tables import build, quoted

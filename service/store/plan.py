@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateTable
 
 from service.config.tables import Table
-from service.store.drift import Found, drift
+from service.store.drift import drift
+from service.store.found import Found
 from service.store.tables import DIALECT, quoted
 
 

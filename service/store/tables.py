@@ -48,10 +48,7 @@ _HOLDERS: dict[ColumnType, tuple[type[TypeEngine[Any]], ...]] = {
     "json": (pg.JSONB, pg.JSON),
     "bytes": (pg.BYTEA,),
 }
-"""What a column of a user's own table may be, if it neither rounds nor cuts: see ``unfit``."""
-
-_MICROSECONDS = 6
-"""Decimals of a second in a timestamp of ours; a timestamp(3) would round them."""
+"""What a column of a user's own table may be. Narrower ones (varchar(20), smallint) refuse a value, never change it."""
 
 
 def build(tables: Mapping[str, Table], schema: str) -> dict[str, sa.Table]:
@@ -69,7 +66,7 @@ def type_of(column: Column) -> TypeEngine[Any]:
 def unfit(found: TypeEngine[Any], column: Column) -> str | None:
     """Say why a column of the database, of the type ``found``, cannot take the values of a configured one as they are.
 
-    None: it can. Narrower types (varchar(20), smallint) will do: they refuse a value, and never change it.
+    None: it can, unless it rounds, which ``Found.rounding`` tells.
     """
     if isinstance(found, pg.DOMAIN):
         return unfit(found.data_type, column)
@@ -77,8 +74,6 @@ def unfit(found: TypeEngine[Any], column: Column) -> str | None:
         return unfit(found.item_type, column.model_copy(update={"list": False}))
     if column.list or not _holds(found, column):
         return f"cannot hold {column.type}{' list' if column.list else ''}"
-    if _rounds(found):
-        return "rounds without a word"
     if isinstance(found, sa.CHAR) and not column.trim:
         return "drops blanks at the end without a word"
     return None
@@ -96,12 +91,6 @@ def _holds(found: TypeEngine[Any], column: Column) -> bool:
         zoned = getattr(found, "timezone", False)
         return isinstance(found, _HOLDERS[column.type]) and zoned == (column.type == "timestamp")
     return isinstance(found, _HOLDERS[column.type])
-
-
-def _rounds(found: TypeEngine[Any]) -> bool:
-    if isinstance(found, sa.NUMERIC):
-        return found.precision is not None
-    return isinstance(found, pg.TIMESTAMP | pg.TIME) and found.precision not in {None, _MICROSECONDS}
 
 
 def _table(name: str, table: Table, metadata: sa.MetaData) -> sa.Table:

@@ -36,6 +36,15 @@ def test_a_key_column_may_not_be_null_nor_come_twice() -> None:
     ]
 
 
+@pytest.mark.parametrize("column", ["json", "{type: text, list: true}"])
+def test_a_key_column_holds_a_single_value(column: str) -> None:
+    assert check(f"{{key: [a, k], columns: {{a: text, k: {column}}}}}") == [("unfit-key", "key[1]", None)]
+
+
+def test_the_names_of_postgres_own_columns_are_taken() -> None:
+    assert check("{key: a, columns: {a: text, xmax: integer}}") == [("wrong-name", "columns.xmax", None)]
+
+
 @pytest.mark.parametrize("column", ["json", "boolean", "bytes", "{type: integer, list: true}"])
 def test_a_version_must_have_an_order(column: str) -> None:
     assert check(f"{{key: a, version: v, columns: {{a: text, v: {column}}}}}") == [
