@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -15,6 +16,9 @@ from service.store.sqlstate import cause
 
 CONNECT_SECONDS = 10.0
 
+_ZERO = datetime(2000, 1, 1, tzinfo=UTC)
+_DAY_ZERO = _ZERO.toordinal()
+_MICROSECOND = timedelta(microseconds=1)
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 _OF_LIBPQ = {
     "connect_timeout",
@@ -52,6 +56,7 @@ def open_engine(url: str, pool: int) -> AsyncEngine:
             "prepared_statement_name_func": str,
         },
     )
+    event.listen(engine.sync_engine, "connect", _take_moments_as_they_are)
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
 
@@ -82,6 +87,19 @@ def _connect_args(url: str) -> dict[str, Any]:
     options.setdefault("application_name", "headrace")
     dsn = parts._replace(scheme="postgresql", query=urlencode(options, quote_via=quote)).geturl()
     return {"dsn": dsn, "timeout": timeout}
+
+
+def _take_moments_as_they_are(adapted: Any, _record: Any) -> None:
+    """Keep the first and last date and timestamp from becoming Postgres's -infinity and infinity, as asyncpg has it.
+
+    0001-01-01 is what providers that run on .NET send for "never"; 9999-12-31 is what others do.
+    """
+    for name, encoder, decoder in (
+        ("date", lambda day: (day.toordinal() - _DAY_ZERO,), lambda days: date.fromordinal(days[0] + _DAY_ZERO)),
+        ("timestamptz", lambda at: ((at - _ZERO) // _MICROSECOND,), lambda n: _ZERO + timedelta(microseconds=n[0])),
+    ):
+        codec = {"schema": "pg_catalog", "format": "tuple", "encoder": encoder, "decoder": decoder}
+        adapted.run_async(lambda driver, name=name, codec=codec: driver.set_type_codec(name, **codec))
 
 
 def _refuse_closed(adapted: Any, _record: Any, _proxy: Any) -> None:

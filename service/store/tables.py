@@ -1,5 +1,6 @@
 """The configured tables as SQLAlchemy's, and which types of Postgres hold which of ours."""
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -122,5 +123,5 @@ def _text(value: Any, column: Column) -> str:
     if column.type == "json":
         return json.dumps(value, ensure_ascii=False)
     if column.type == "bytes":
-        return f"\\x{str(value).encode().hex()}"
+        return f"\\x{base64.b64decode(value).hex()}"
     return str(value)
