@@ -66,6 +66,10 @@ def _check_names(path: Path, raw: dict[str, Any], report: Report) -> None:
     for at in (path, *((*path, "columns", name) for name in raw["columns"])):
         if not 0 < len(str(at[-1]).encode()) <= MAX_NAME or "\0" in str(at[-1]):
             report.add("wrong-name", at, f"a name has 1 to {MAX_NAME} bytes in Postgres", at_key=True)
+        elif at == path and at[-1] == "excluded":
+            report.add(
+                "wrong-name", at, "ON CONFLICT calls the new row `excluded`; name the table otherwise", at_key=True
+            )
         elif at != path and at[-1] in _SYSTEM_COLUMNS:
             report.add("wrong-name", at, "every table of Postgres has a column of this name already", at_key=True)
 

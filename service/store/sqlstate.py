@@ -18,6 +18,9 @@ _ROW = ("22", "23", "38", "39", "44", "54", "P0")
 _TABLE = ("0A", "21", "28", "3D", "3F", "42", "55000")
 """Not supported, keys that only Postgres holds equal, not authorised, no such database, schema, table or column."""
 
+_POLICY = "ExecWithCheckOptions"
+"""Where Postgres tells that a policy forbids a row. Its SQLSTATE is that of a table which one may not write at all."""
+
 _DETAIL_LIMIT = 500
 _COPY_LINE = re.compile(r"^COPY .*, line (\d+)(?:, column (.+?))?(?::.*)?$", re.MULTILINE)
 
@@ -87,6 +90,8 @@ def _of_server(error: asyncpg.PostgresError, state: str) -> Exception | None:
     text = f"{error.args[0] if error.args else error} (SQLSTATE {state})"
     if state.startswith(_LOST):
         return StoreLost(text)
+    if getattr(error, "server_source_function", None) == _POLICY:
+        return _row_fault(error)
     if state.startswith(_TABLE):
         return TableRefused(text)
     return _row_fault(error) if state.startswith(_ROW) else None
