@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pgbouncer import Bouncer
 from tests.postgres import Cluster
 
 _numbers = count(1)
@@ -45,3 +46,12 @@ def cluster(_template: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     private.start()
     yield private
     private.remove()
+
+
+@pytest.fixture
+def bouncer(postgres: Cluster, tmp_path: Path) -> Iterator[Bouncer]:
+    """A running pgbouncer in front of the shared cluster; mark the test with ``needs_pgbouncer``."""
+    started = Bouncer(postgres, tmp_path)
+    started.start()
+    yield started
+    started.stop()

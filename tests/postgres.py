@@ -71,6 +71,10 @@ class Cluster:
         subprocess.run(self._binaries.stop(self.data, "immediate"), capture_output=True, check=False)
         shutil.rmtree(self.data)
 
+    def as_its_user(self, *command: str) -> list[str]:
+        """Give a command that runs as the user that it runs as: programs of its kind refuse to be root."""
+        return [*self._binaries._prefix, *command]
+
     def url(self, database: str = "postgres") -> str:
         """Give the URL of one of its databases."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
