@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -42,7 +43,7 @@ def open_engine(url: str, pool: int) -> AsyncEngine:
     """Prepare a pool of at most ``pool`` connections; none is opened yet.
 
     Raises:
-        StartError: the URL is not one of PostgreSQL's.
+        StartError: the URL is not one of PostgreSQL's, or names a certificate that is not there.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -84,6 +85,9 @@ def _connect_args(url: str) -> dict[str, Any]:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     timeout = float(options.get("connect_timeout") or 0) or CONNECT_SECONDS
     options = {name: value for name, value in options.items() if name not in _OF_LIBPQ}
+    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        if name in options and not Path(options[name]).is_file():  # the driver does not say which file it misses
+            raise StartError(f"`{name}` of database.url names a file that does not exist: {options[name]}")
     options.setdefault("application_name", "headrace")
     dsn = parts._replace(scheme="postgresql", query=urlencode(options, quote_via=quote)).geturl()
     return {"dsn": dsn, "timeout": timeout}

@@ -1,6 +1,7 @@
 """What an error of the database means: gone for now, one row's fault, or the table's."""
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -78,6 +79,11 @@ def _meaning(error: BaseException) -> Exception | None:
         return _of_server(error, error.sqlstate or "")
     if isinstance(error, asyncpg.ClientConfigurationError):
         return TableRefused(f"the database's URL cannot be used: {error}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return StoreLost(
+            f"the database's certificate is not accepted: {error.verify_message}; "
+            "`sslrootcert` of the URL names the authority, and its host must be the certificate's"
+        )
     if isinstance(error, TimeoutError):
         return StoreLost("the database does not answer in time")
     if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
