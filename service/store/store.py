@@ -34,9 +34,10 @@ PRUNE_SECONDS = 3600.0
 
 _TERMS = """\
 SET LOCAL lock_timeout = '10s';
+SET LOCAL idle_in_transaction_session_timeout = '120s';
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
-"""What holds for a transaction of ours: an ALTER TABLE elsewhere does not stop us for ever, and what is committed is on
-disk, because the buffer forgets it next."""
+"""What holds for a transaction of ours: an ALTER TABLE elsewhere does not stop us for ever; the server does not keep
+the locks of one whose line went dead; and what is committed is on disk, because the buffer forgets it next."""
 
 
 class Store:
