@@ -106,7 +106,7 @@ class Store:
             TableRefused: a newer release made the service's tables.
         """
         with faults():
-            async with asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+            async with self._turn() as connection:
                 return await connection.run_sync(migrate.missing, self._built, self._tables)
 
     async def position(self, feed: str) -> Commit | None:

@@ -1,12 +1,12 @@
 import asyncio
 from pathlib import Path
 
-import asyncpg
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from service.cli.ddl import ddl
+from tests.sql import execute
 
 CONFIG = """\
 database: {{url: "{url}"}}
@@ -28,14 +28,6 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 async def in_a_thread(*arguments: str) -> tuple[int, str, str]:
     return await asyncio.to_thread(run, *arguments)
-
-
-async def execute(url: str, sql: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture

@@ -7,26 +7,11 @@ import asyncpg
 import pytest
 
 from service.errors import TableRefused
+from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 
 BY_HAND = re.compile(r"by hand: ((?:ALTER TABLE|CREATE UNIQUE INDEX).*?)(?:, or SET DEFAULT)?(?=; |$)")
 N = {"type": "integer", "null": True}
-
-
-async def execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-async def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(url)
-    rows = [tuple(row) for row in await connection.fetch(query)]
-    await connection.close()
-    return rows
 
 
 async def refusal(url: str, mode: str = "create", **columns: Any) -> str:

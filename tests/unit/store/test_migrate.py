@@ -3,11 +3,11 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 import pytest
 
 from service.errors import TableRefused
 from service.store.migrate import ddl
+from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 
 EVERY_TYPE = ["text", "integer", "float", "decimal", "boolean", "timestamp", "date", "time", "uuid", "json", "bytes"]
@@ -19,20 +19,6 @@ ALL = table(
     indexes=[["date", "time"]],
 )
 SMALL = table("id", {"id": "text", "n": {"type": "integer", "null": True}})
-
-
-async def execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
-
-
-async def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(url)
-    rows = [tuple(row) for row in await connection.fetch(query)]
-    await connection.close()
-    return rows
 
 
 async def prepare(url: str, configured: Any, mode: str = "create", **more: Any) -> None:

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -17,6 +16,7 @@ from service.store import schema as own
 from service.store.engine import open_engine
 from service.store.migrate import ddl
 from service.store.upgrade import REVISIONS, Upgrade
+from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 
 TABLES = {"matches": table("id", {"id": "text", "n": "integer"})}
@@ -29,20 +29,6 @@ down_revision = "{head}"
 def upgrade(op: Operations) -> None:
     op.add_column("batches", sa.Column("host", sa.Text, server_default="h"), schema="headrace")
 """
-
-
-async def execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
-
-
-async def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(url)
-    rows = [tuple(row) for row in await connection.fetch(query)]
-    await connection.close()
-    return rows
 
 
 async def prepare(url: str, mode: str = "create") -> None:
