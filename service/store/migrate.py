@@ -116,10 +116,12 @@ def _own_lacks(connection: sa.Connection) -> Iterator[str]:
 def _verify(connection: sa.Connection, upgrade: Upgrade, revision: str | None, todo: Plan) -> None:
     """Refuse all that is missing or has drifted."""
     problems = [step.lacks for step in todo.steps if step.lacks is not None] + todo.refused
-    if revision != upgrade.head:
+    if revision == upgrade.head:
+        problems += _own_lacks(connection)
+    else:
         has = f"have revision {revision}" if revision else "note no revision"
         problems.append(f"the tables in the schema {own.SCHEMA} {has}, and this release needs {upgrade.head}")
-    _refuse([*problems, *_own_lacks(connection)], "; `headrace ddl --connect` prints SQL, `migrate: create` runs it")
+    _refuse(problems, "; `headrace ddl --connect` prints SQL, `migrate: create` runs it")
 
 
 def _refuse(problems: list[str], remedy: str = "") -> None:

@@ -92,7 +92,7 @@ class Store:
                         migrate.prepare, self._built, with_history(self._tables), mode
                     )
                     for upsert in self._upserts.values():
-                        if upsert.history is not None and mode != "off":
+                        if upsert.history is not None and mode == "create":
                             await connection.execute(upsert.history.seed)
         except RowFault as fault:
             raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
@@ -107,7 +107,7 @@ class Store:
         """
         with faults():
             async with self._turn() as connection:
-                return await connection.run_sync(migrate.missing, self._built, self._tables)
+                return await connection.run_sync(migrate.missing, self._built, with_history(self._tables))
 
     async def position(self, feed: str) -> Commit | None:
         """Read where a feed stands; None when it never committed anything.

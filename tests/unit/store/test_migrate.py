@@ -37,7 +37,7 @@ async def test_the_printed_sql_makes_what_verify_wants(database: str) -> None:
 
 
 async def test_verify_writes_nothing(database: str) -> None:
-    with pytest.raises(TableRefused, match=r"public\.matches does not exist.*headrace\.positions\.feed does not"):
+    with pytest.raises(TableRefused, match=r"public\.matches does not exist.*schema headrace note no revision"):
         await prepare(database, SMALL, "verify")
     assert await fetch(database, "SELECT 1 FROM pg_namespace WHERE nspname = 'headrace'") == []
 
@@ -162,3 +162,17 @@ async def test_two_daemons_that_start_at_once_make_the_tables_once(database: str
     async with asyncio.TaskGroup() as starts:
         for _ in range(4):
             starts.create_task(prepare(database, ALL))
+
+
+async def test_verify_writes_nothing_into_a_history_either(database: str) -> None:
+    columns = {"id": "text", "at": "timestamp"}
+    await prepare(database, table("id", columns, "at"))
+    await execute(database, "INSERT INTO matches VALUES ('a', now())")
+    kept = table("id", columns, "at", history=True)
+    async with store_of(database, {"matches": kept}) as store:
+        text, _ = await store.missing()
+    await execute(database, text)
+    await prepare(database, kept, "verify")
+    assert await fetch(database, "SELECT count(*) FROM matches_history") == [(0,)]
+    await prepare(database, kept)
+    assert await fetch(database, "SELECT count(*) FROM matches_history") == [(1,)]
