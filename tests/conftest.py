@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import Cluster
+from tests.pgbouncer import Bouncer
+from tests.postgres import POSTGRES_15, Cluster, needs_postgres_15
 
 _numbers = count(1)
 
@@ -45,3 +46,40 @@ def cluster(_template: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     private.start()
     yield private
     private.remove()
+
+
+@pytest.fixture(scope="session")
+def _template_15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """As ``_template``, of Debian's PostgreSQL 15."""
+    template = Cluster(tmp_path_factory.mktemp("template_15") / "data", programs=POSTGRES_15)
+    template.make()
+    yield template
+    template.remove()
+
+
+@pytest.fixture
+def cluster_15(_template_15: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """A running cluster of PostgreSQL 15, of the test's own; mark the test with ``needs_postgres_15``."""
+    private = _template_15.clone(tmp_path / "postgres_15")
+    private.start()
+    yield private
+    private.remove()
+
+
+@pytest.fixture(scope="module", params=["18", pytest.param("15", marks=needs_postgres_15)])
+def any_postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running cluster of each major version that is at hand."""
+    template: Cluster = request.getfixturevalue("_template" if request.param == "18" else "_template_15")
+    shared = template.clone(tmp_path_factory.mktemp(f"postgres_{request.param}") / "data")
+    shared.start()
+    yield shared
+    shared.remove()
+
+
+@pytest.fixture
+def bouncer(postgres: Cluster, tmp_path: Path) -> Iterator[Bouncer]:
+    """A running pgbouncer in front of the shared cluster; mark the test with ``needs_pgbouncer``."""
+    started = Bouncer(postgres, tmp_path)
+    started.start()
+    yield started
+    started.stop()

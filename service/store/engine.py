@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -15,6 +17,9 @@ from service.store.sqlstate import cause
 
 CONNECT_SECONDS = 10.0
 
+_ZERO = datetime(2000, 1, 1, tzinfo=UTC)
+_DAY_ZERO = _ZERO.toordinal()
+_MICROSECOND = timedelta(microseconds=1)
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 _OF_LIBPQ = {
     "connect_timeout",
@@ -38,7 +43,7 @@ def open_engine(url: str, pool: int) -> AsyncEngine:
     """Prepare a pool of at most ``pool`` connections; none is opened yet.
 
     Raises:
-        StartError: the URL is not one of PostgreSQL's.
+        StartError: the URL is not one of PostgreSQL's, or names a certificate that is not there.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -52,6 +57,7 @@ def open_engine(url: str, pool: int) -> AsyncEngine:
             "prepared_statement_name_func": str,
         },
     )
+    event.listen(engine.sync_engine, "connect", _take_moments_as_they_are)
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
 
@@ -79,9 +85,25 @@ def _connect_args(url: str) -> dict[str, Any]:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     timeout = float(options.get("connect_timeout") or 0) or CONNECT_SECONDS
     options = {name: value for name, value in options.items() if name not in _OF_LIBPQ}
+    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        if name in options and not Path(options[name]).is_file():  # the driver does not say which file it misses
+            raise StartError(f"`{name}` of database.url names a file that does not exist: {options[name]}")
     options.setdefault("application_name", "headrace")
     dsn = parts._replace(scheme="postgresql", query=urlencode(options, quote_via=quote)).geturl()
     return {"dsn": dsn, "timeout": timeout}
+
+
+def _take_moments_as_they_are(adapted: Any, _record: Any) -> None:
+    """Keep the first and last date and timestamp from becoming Postgres's -infinity and infinity, as asyncpg has it.
+
+    0001-01-01 is what providers that run on .NET send for "never"; 9999-12-31 is what others do.
+    """
+    for name, encoder, decoder in (
+        ("date", lambda day: (day.toordinal() - _DAY_ZERO,), lambda days: date.fromordinal(days[0] + _DAY_ZERO)),
+        ("timestamptz", lambda at: ((at - _ZERO) // _MICROSECOND,), lambda n: _ZERO + timedelta(microseconds=n[0])),
+    ):
+        codec = {"schema": "pg_catalog", "format": "tuple", "encoder": encoder, "decoder": decoder}
+        adapted.run_async(lambda driver, name=name, codec=codec: driver.set_type_codec(name, **codec))
 
 
 def _refuse_closed(adapted: Any, _record: Any, _proxy: Any) -> None:

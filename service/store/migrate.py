@@ -4,22 +4,20 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateColumn, CreateIndex, CreateSchema, CreateTable
 
 from service.config.tables import Table
 from service.errors import TableRefused
 from service.store import schema as own
-from service.store.drift import Found, drift, inspect_tables
+from service.store.found import inspect_tables
 from service.store.history import with_history
-from service.store.tables import DIALECT, build
+from service.store.plan import Plan, plan
+from service.store.tables import build, quoted
+from service.store.upgrade import Upgrade
 
 _LOCK = 0x6865616472616365
 """The advisory lock of migrations: "headrace" in ASCII. One daemon migrates at a time."""
 
-_PARTITIONED = sa.text(
-    "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE c.relkind = 'p' AND n.nspname = :schema"
-)
+_READ_ONLY = sa.text("SET TRANSACTION READ ONLY")
 
 
 def prepare(
@@ -30,116 +28,102 @@ def prepare(
 ) -> frozenset[str]:
     """Bring the database to the configuration, or refuse, all in the connection's transaction.
 
-    Missing schemas, tables, columns and indexes are made; nothing is ever changed or dropped.
+    Missing schemas, tables, columns and indexes are made, and the service's own tables brought to this release's
+    revision; nothing of the user's is ever changed or dropped. ``verify`` and ``off`` only read.
 
     Returns:
         The names of the tables that are partitioned.
 
     Raises:
-        TableRefused: a table has drifted, or a column cannot be added; every difference is named.
+        TableRefused: a table has drifted, a column cannot be added, or the service's own tables are of another release;
+            every difference is named.
     """
-    schema = next(iter(built.values())).schema or "public"
     if mode == "create":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        _create_own(connection)
-        _create_schema(connection, schema)
-        _create(connection, built, inspect_tables(connection, schema, list(tables)))
+    else:
+        connection.execute(_READ_ONLY)
+    upgrade, schema = Upgrade(), _schema(built)
+    revision = upgrade.current(connection)
+    found = inspect_tables(connection, schema, tables)
     if mode != "off":
-        _verify(connection, schema, tables, strict=mode == "verify")
-    return frozenset(connection.execute(_PARTITIONED, {"schema": schema}).scalars())
+        todo = plan(connection, built, tables, found, strict=mode == "verify")
+        if mode == "verify":
+            _verify(connection, upgrade, revision, todo)
+        _refuse(todo.refused)
+    if mode == "create":
+        _create_schema(connection, own.SCHEMA)
+        if revision != upgrade.head:
+            upgrade.run(connection)
+        _create_schema(connection, schema)
+        for step in todo.steps:
+            connection.exec_driver_sql(step.sql)
+        _refuse(list(_own_lacks(connection)))
+    return frozenset(name for name, table in found.items() if table.partitioned)
 
 
 def ddl(tables: Mapping[str, Table], schema: str) -> str:
     """Print the SQL that makes the tables of a configuration, and the service's own, from nothing."""
-    built = build(with_history(tables), schema)
-    statements: list[sa.schema.ExecutableDDLElement] = [] if schema == "public" else [CreateSchema(schema, True)]
-    for table in built.values():
-        statements += _statements(table)
-    statements.append(CreateSchema(own.SCHEMA, True))
-    for table in own.metadata.sorted_tables:
-        statements += _statements(table)
-    return "".join(f"{_sql(statement)};\n\n" for statement in statements).rstrip("\n") + "\n"
+    tables = with_history(tables)
+    todo = plan(None, build(tables, schema), tables, {})
+    schemas = [own.SCHEMA] if schema == "public" else [schema, own.SCHEMA]
+    return _printed(schemas, todo, Upgrade().sql(None))
 
 
-def _statements(table: sa.Table) -> Iterator[sa.schema.ExecutableDDLElement]:
-    yield CreateTable(table)
-    for index in sorted(table.indexes, key=lambda index: str(index.name)):
-        yield CreateIndex(index)
+def missing(
+    connection: sa.Connection, built: Mapping[str, sa.Table], tables: Mapping[str, Table]
+) -> tuple[str, list[str]]:
+    """Print the SQL that ``migrate: create`` would run in this database; nothing is changed.
+
+    Returns:
+        The SQL, empty when nothing is missing, and what must be done by hand before it.
+    """
+    connection.execute(_READ_ONLY)
+    upgrade, schema = Upgrade(), _schema(built)
+    revision = upgrade.current(connection)
+    todo = plan(connection, built, tables, inspect_tables(connection, schema, tables))
+    there = sa.inspect(connection).get_schema_names()
+    schemas = [name for name in (schema, own.SCHEMA) if name not in there]
+    return _printed(schemas, todo, upgrade.sql(revision)), todo.refused
 
 
-def _create_own(connection: sa.Connection) -> None:
-    _create_schema(connection, own.SCHEMA)
-    own.metadata.create_all(connection)
+def _printed(schemas: list[str], todo: Plan, upgrade: str) -> str:
+    def parts() -> Iterator[str]:
+        yield from (f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}" for schema in schemas)
+        yield from (step.sql for step in todo.steps)
+
+    text = "".join(f"{sql};\n\n" for sql in parts()) + upgrade
+    return text.rstrip("\n") + "\n" if text else ""
+
+
+def _schema(built: Mapping[str, sa.Table]) -> str:
+    return next(iter(built.values())).schema or "public"
 
 
 def _create_schema(connection: sa.Connection, schema: str) -> None:
     # Not IF NOT EXISTS: that asks for the right to create even where there is nothing to do.
     if not sa.inspect(connection).has_schema(schema):
-        connection.execute(CreateSchema(schema))
+        connection.exec_driver_sql(f"CREATE SCHEMA {quoted(schema)}")
 
 
-def _create(connection: sa.Connection, built: Mapping[str, sa.Table], found: Mapping[str, Found]) -> None:
-    refused: list[str] = []
-    for name, table in built.items():
-        there = found.get(name)
-        if there is None:
-            table.create(connection)
-            continue
-        for column in table.columns:
-            if column.name not in there.columns:
-                refused += _add(connection, table, column)
-        if not refused:
-            for index in table.indexes:
-                if tuple(column.name for column in index.columns) not in there.indexed:
-                    index.create(connection)
-    if refused:
-        raise TableRefused("; ".join(refused))
-
-
-def _add(connection: sa.Connection, table: sa.Table, column: "sa.Column[object]") -> Iterator[str]:
-    """Add a column, or say why it cannot be added and what to run by hand."""
-    alter = f"ALTER TABLE {_name(table)} ADD COLUMN {_sql(CreateColumn(column)).strip()}"
-    if column.nullable or column.server_default is not None or not _has_rows(connection, table):
-        connection.execute(sa.text(alter.replace(":", r"\:")))
-        return
-    later = sa.Column(column.name, column.type)
-    by_hand = [
-        f"ALTER TABLE {_name(table)} ADD COLUMN {_sql(CreateColumn(later))}",
-        f"fill {_quoted(column.name)}",
-        f"ALTER TABLE {_name(table)} ALTER COLUMN {_quoted(column.name)} SET NOT NULL",
-    ]
-    yield (
-        f"{table.name}.{column.name} is to be NOT NULL, but the table has rows; "
-        f"give the column a default, or by hand: {', then '.join(by_hand)}"
-    )
-
-
-def _has_rows(connection: sa.Connection, table: sa.Table) -> bool:
-    return connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() is not None
-
-
-def _verify(connection: sa.Connection, schema: str, tables: Mapping[str, Table], *, strict: bool) -> None:
-    found = inspect_tables(connection, schema, list(tables))
-    problems = [f"{schema}.{name} does not exist" for name in tables if name not in found]
-    for name, there in found.items():
-        problems += drift(name, tables[name], there, connection.dialect, strict=strict)
-    mine = inspect_tables(connection, own.SCHEMA, [table.name for table in own.metadata.tables.values()])
+def _own_lacks(connection: sa.Connection) -> Iterator[str]:
+    """Name the service's own columns that somebody took away by hand."""
+    found = inspect_tables(connection, own.SCHEMA, [table.name for table in own.metadata.sorted_tables])
     for table in own.metadata.sorted_tables:
-        columns = mine[table.name].columns if table.name in mine else {}
-        problems += [
-            f"{table.fullname}.{column.name} does not exist" for column in table.columns if column.name not in columns
-        ]
+        columns = found[table.name].columns if table.name in found else {}
+        yield from (f"{table.fullname}.{each.name} does not exist" for each in table.c if each.name not in columns)
+
+
+def _verify(connection: sa.Connection, upgrade: Upgrade, revision: str | None, todo: Plan) -> None:
+    """Refuse all that is missing or has drifted."""
+    problems = [step.lacks for step in todo.steps if step.lacks is not None] + todo.refused
+    if revision == upgrade.head:
+        problems += _own_lacks(connection)
+    else:
+        has = f"have revision {revision}" if revision else "note no revision"
+        problems.append(f"the tables in the schema {own.SCHEMA} {has}, and this release needs {upgrade.head}")
+    _refuse(problems, "; `headrace ddl --connect` prints SQL, `migrate: create` runs it")
+
+
+def _refuse(problems: list[str], remedy: str = "") -> None:
     if problems:
-        raise TableRefused(f"the database is not as configured (`headrace ddl` prints the SQL): {'; '.join(problems)}")
-
-
-def _name(table: sa.Table) -> str:
-    return str(DIALECT.identifier_preparer.format_table(table))
-
-
-def _quoted(name: str) -> str:
-    return str(DIALECT.identifier_preparer.quote(name))
-
-
-def _sql(statement: sa.schema.ExecutableDDLElement | CreateColumn) -> str:
-    return str(statement.compile(dialect=DIALECT)).strip()
+        raise TableRefused(f"the database is not as configured, and nothing was changed: {'; '.join(problems)}{remedy}")

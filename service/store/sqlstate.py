@@ -1,6 +1,7 @@
 """What an error of the database means: gone for now, one row's fault, or the table's."""
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,9 @@ _ROW = ("22", "23", "38", "39", "44", "54", "P0")
 """Data, constraint, the user's functions and triggers, view check, limits such as an index row's size."""
 _TABLE = ("0A", "21", "28", "3D", "3F", "42", "55000")
 """Not supported, keys that only Postgres holds equal, not authorised, no such database, schema, table or column."""
+
+_POLICY = "ExecWithCheckOptions"
+"""Where Postgres tells that a policy forbids a row. Its SQLSTATE is that of a table which one may not write at all."""
 
 _DETAIL_LIMIT = 500
 _COPY_LINE = re.compile(r"^COPY .*, line (\d+)(?:, column (.+?))?(?::.*)?$", re.MULTILINE)
@@ -75,6 +79,11 @@ def _meaning(error: BaseException) -> Exception | None:
         return _of_server(error, error.sqlstate or "")
     if isinstance(error, asyncpg.ClientConfigurationError):
         return TableRefused(f"the database's URL cannot be used: {error}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return StoreLost(
+            f"the database's certificate is not accepted: {error.verify_message}; "
+            "`sslrootcert` of the URL names the authority, and its host must be the certificate's"
+        )
     if isinstance(error, TimeoutError):
         return StoreLost("the database does not answer in time")
     if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
@@ -87,6 +96,8 @@ def _of_server(error: asyncpg.PostgresError, state: str) -> Exception | None:
     text = f"{error.args[0] if error.args else error} (SQLSTATE {state})"
     if state.startswith(_LOST):
         return StoreLost(text)
+    if getattr(error, "server_source_function", None) == _POLICY:
+        return _row_fault(error)
     if state.startswith(_TABLE):
         return TableRefused(text)
     return _row_fault(error) if state.startswith(_ROW) else None

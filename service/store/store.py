@@ -34,9 +34,10 @@ PRUNE_SECONDS = 3600.0
 
 _TERMS = """\
 SET LOCAL lock_timeout = '10s';
+SET LOCAL idle_in_transaction_session_timeout = '120s';
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
-"""What holds for a transaction of ours: an ALTER TABLE elsewhere does not stop us for ever, and what is committed is on
-disk, because the buffer forgets it next."""
+"""What holds for a transaction of ours: an ALTER TABLE elsewhere does not stop us for ever; the server does not keep
+the locks of one whose line went dead; and what is committed is on disk, because the buffer forgets it next."""
 
 
 class Store:
@@ -91,11 +92,22 @@ class Store:
                         migrate.prepare, self._built, with_history(self._tables), mode
                     )
                     for upsert in self._upserts.values():
-                        if upsert.history is not None and mode != "off":
+                        if upsert.history is not None and mode == "create":
                             await connection.execute(upsert.history.seed)
         except RowFault as fault:
             raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
         self._upserts = self._upserts_with(partitioned)
+
+    async def missing(self) -> tuple[str, list[str]]:
+        """Give the SQL that ``migrate: create`` would run, and what stands in its way; nothing is changed.
+
+        Raises:
+            StoreLost: the database is away.
+            TableRefused: a newer release made the service's tables.
+        """
+        with faults():
+            async with self._turn() as connection:
+                return await connection.run_sync(migrate.missing, self._built, with_history(self._tables))
 
     async def position(self, feed: str) -> Commit | None:
         """Read where a feed stands; None when it never committed anything.

@@ -1,5 +1,6 @@
 """The configured tables as SQLAlchemy's, and which types of Postgres hold which of ours."""
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,15 @@ from sqlalchemy.types import TypeEngine
 
 from service.config.tables import Column, ColumnType, Table
 
-DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
-"""Writes SQL as the driver sends it; other dialects of Postgres double every percent sign."""
+
+class _Dialect(PGDialect_asyncpg):
+    """Writes SQL as the driver sends it; other dialects of Postgres double every percent sign."""
+
+    # Until it meets a server, SQLAlchemy doubles backslashes, as servers before 8.2 needed it.
+    _backslash_escapes = False
+
+
+DIALECT = _Dialect()  # type: ignore[no-untyped-call]
 
 _TYPES: dict[ColumnType, TypeEngine[Any]] = {
     "text": sa.Text(),
@@ -46,7 +54,7 @@ _HOLDERS: dict[ColumnType, tuple[type[TypeEngine[Any]], ...]] = {
 
 def build(tables: Mapping[str, Table], schema: str) -> dict[str, sa.Table]:
     """Build the tables of a configuration, by name."""
-    metadata = sa.MetaData(schema=schema, naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s"})
+    metadata = sa.MetaData(schema=schema)
     return {name: _table(name, table, metadata) for name, table in tables.items()}
 
 
@@ -56,13 +64,29 @@ def type_of(column: Column) -> TypeEngine[Any]:
     return pg.ARRAY(item) if column.list else item
 
 
-def holds(found: TypeEngine[Any], column: Column) -> bool:
-    """Say whether a column of the database, of the type ``found``, can hold the values of a configured one."""
+def unfit(found: TypeEngine[Any], column: Column) -> str | None:
+    """Say why a column of the database, of the type ``found``, cannot take the values of a configured one as they are.
+
+    None: it can, unless it rounds, which ``Found.rounding`` tells.
+    """
     if isinstance(found, pg.DOMAIN):
-        return holds(found.data_type, column)
-    if column.list:
-        return isinstance(found, pg.ARRAY) and holds(found.item_type, column.model_copy(update={"list": False}))
-    if isinstance(found, pg.CITEXT):  # its idea of equal keys is not ours
+        return unfit(found.data_type, column)
+    if column.list and isinstance(found, pg.ARRAY):
+        return unfit(found.item_type, column.model_copy(update={"list": False}))
+    if column.list or not _holds(found, column):
+        return f"cannot hold {column.type}{' list' if column.list else ''}"
+    if isinstance(found, sa.CHAR) and not column.trim:
+        return "drops blanks at the end without a word"
+    return None
+
+
+def quoted(name: str) -> str:
+    """Write a name as SQL has it."""
+    return str(DIALECT.identifier_preparer.quote(name))
+
+
+def _holds(found: TypeEngine[Any], column: Column) -> bool:
+    if isinstance(found, sa.REAL | pg.CITEXT):  # six digits; its idea of equal keys is not ours
         return False
     if column.type in {"timestamp", "time"}:
         zoned = getattr(found, "timezone", False)
@@ -81,11 +105,8 @@ def _table(name: str, table: Table, metadata: sa.MetaData) -> sa.Table:
         )
         for column, settings in table.columns.items()
     ]
-    is_identity = table.mode != "append"
-    built = sa.Table(name, metadata, *columns, *([sa.PrimaryKeyConstraint(*table.key)] if is_identity else []))
-    for index in table.indexes if is_identity or not table.key else (table.key, *table.indexes):
-        sa.Index(None, *(built.c[column] for column in index))
-    return built
+    key = [] if table.mode == "append" else [sa.PrimaryKeyConstraint(*table.key)]
+    return sa.Table(name, metadata, *columns, *key)
 
 
 def _default(column: Column) -> str | None:
@@ -102,5 +123,5 @@ def _text(value: Any, column: Column) -> str:
     if column.type == "json":
         return json.dumps(value, ensure_ascii=False)
     if column.type == "bytes":
-        return f"\\x{str(value).encode().hex()}"
+        return f"\\x{base64.b64decode(value).hex()}"
     return str(value)

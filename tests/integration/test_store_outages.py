@@ -11,8 +11,10 @@ import pytest
 
 from service.errors import PositionTaken, StoreLost, TableRefused
 from service.model import Counts, Row
+from service.store import store as store_module
 from service.store.store import Store
 from tests.postgres import Cluster
+from tests.proxy import Proxy
 from tests.store_feed import Feed, store_of, table
 
 TABLES = {"matches": table("id", {"id": "text", "n": "integer"})}
@@ -52,6 +54,7 @@ async def until_blocked(connection: "asyncpg.Connection[asyncpg.Record]") -> int
     query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'headrace' AND wait_event_type = 'Lock'"
     async with asyncio.timeout(10):
         while True:
+            await connection.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw first
             if (pid := await connection.fetchval(query)) is not None:
                 return int(pid)
 
@@ -77,49 +80,6 @@ async def _outcome(feed: Feed) -> Counts | Exception:
         return await feed.load(ROWS)
     except (StoreLost, TableRefused) as error:
         return error
-
-
-@asynccontextmanager
-async def commit_swallower(url: str) -> AsyncIterator[str]:
-    """Stand between the store and the database: pass everything on, but cut the line at the answer to a COMMIT."""
-    parts = urlsplit(url)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream, down = await asyncio.open_connection(parts.hostname, parts.port)
-        async with asyncio.TaskGroup() as pumps:
-            asked = pumps.create_task(pump(reader, down))
-            answered = pumps.create_task(pump(upstream, writer))
-            await asyncio.wait([asked, answered], return_when=asyncio.FIRST_COMPLETED)
-            for end in (writer, down):
-                end.close()
-
-    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        try:
-            while (data := await source.read(1 << 16)) and b"COMMIT\0" not in data:  # CommandComplete
-                target.write(data)
-                await target.drain()
-        except ConnectionError:
-            return
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        yield parts._replace(netloc=f"postgres@127.0.0.1:{port}").geturl()
-
-
-async def test_a_commit_whose_answer_was_lost_is_not_done_twice(store: Store, database: str) -> None:
-    feed = Feed(store)
-    await feed.load(ROWS[:10])
-    write = feed.write({"matches": ROWS})
-    async with commit_swallower(f"{database}?sslmode=disable") as url, store_of(url, TABLES) as unlucky:
-        with pytest.raises(StoreLost):
-            await unlucky.commit(write)
-    assert await count(database) == 500
-    commit, counts, tables = await store.commit(write)
-    assert counts == Counts(received=500, inserted=490, unchanged=10)
-    assert tables == {"matches": Counts(inserted=490, unchanged=10)}
-    assert commit.sequence == 510
-    assert await store.position("acme.scores") == commit
 
 
 async def test_a_restart_of_the_server_is_survived_by_every_connection_of_the_pool(cluster: Cluster) -> None:
@@ -222,6 +182,24 @@ async def test_a_locked_table_is_not_waited_for_for_ever(
         await other.execute("LOCK TABLE matches")
         with pytest.raises(StoreLost, match="lock timeout"):
             await Feed(store).load(ROWS)
+
+
+async def test_a_transaction_whose_line_went_dead_is_ended_by_the_server(
+    store: Store, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.store._TERMS", store_module._TERMS.replace("'120s'", "'1s'"))
+    parts = urlsplit(database)
+    async with Proxy("127.0.0.1", parts.port or 0) as proxy:
+        url = parts._replace(netloc=f"postgres@{proxy.address}").geturl()
+        async with store_of(url, TABLES) as unlucky, session(database) as other, asyncio.TaskGroup() as tasks:
+            async with other.transaction():
+                await other.execute("INSERT INTO matches VALUES ('0300', 0)")
+                attempt = tasks.create_task(_outcome(Feed(unlucky)))
+                await until_blocked(other)
+                proxy.stall()
+            assert (await Feed(store).load(ROWS)).loaded == 500  # the dead one gave the position back
+            proxy.resume()
+            assert isinstance(await attempt, StoreLost | PositionTaken)
 
 
 async def test_concurrent_batches_with_the_same_keys_do_not_deadlock(store: Store, database: str) -> None:

@@ -36,6 +36,21 @@ def test_a_key_column_may_not_be_null_nor_come_twice() -> None:
     ]
 
 
+@pytest.mark.parametrize("column", ["json", "{type: text, list: true}"])
+def test_a_key_column_holds_a_single_value(column: str) -> None:
+    assert check(f"{{key: [a, k], columns: {{a: text, k: {column}}}}}") == [("unfit-key", "key[1]", None)]
+
+
+def test_a_table_may_not_be_called_as_on_conflict_calls_the_new_row() -> None:
+    report = Report("config.yaml", document := parse("tables: {excluded: {key: a, columns: {a: text}}}"))
+    check_tables(document.data, report)
+    assert [(problem.code, problem.path) for problem in report.problems()] == [("wrong-name", "tables.excluded")]
+
+
+def test_the_names_of_postgres_own_columns_are_taken() -> None:
+    assert check("{key: a, columns: {a: text, xmax: integer}}") == [("wrong-name", "columns.xmax", None)]
+
+
 @pytest.mark.parametrize("column", ["json", "boolean", "bytes", "{type: integer, list: true}"])
 def test_a_version_must_have_an_order(column: str) -> None:
     assert check(f"{{key: a, version: v, columns: {{a: text, v: {column}}}}}") == [

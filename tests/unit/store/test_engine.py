@@ -1,6 +1,7 @@
 """URLs: every option of libpq is understood, passed on or left out, never sent to the server as a setting."""
 
-from urllib.parse import parse_qs, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -18,11 +19,14 @@ def test_all_schemes_of_postgresql_mean_the_same(scheme: str) -> None:
     assert dsn == "postgresql://me:a%40b@db:6432/x?application_name=headrace"
 
 
-def test_options_of_the_driver_and_settings_of_the_server_stay() -> None:
-    url = "postgresql://db/x?sslmode=verify-full&sslrootcert=/a%20b&options=-c%20jit%3Doff&application_name=mine"
+def test_options_of_the_driver_and_settings_of_the_server_stay(tmp_path: Path) -> None:
+    root = tmp_path / "a b"
+    root.touch()
+    tls = f"sslmode=verify-full&sslrootcert={quote(str(root))}"
+    url = f"postgresql://db/x?{tls}&options=-c%20jit%3Doff&application_name=mine"
     assert options(url) == {
         "sslmode": ["verify-full"],
-        "sslrootcert": ["/a b"],
+        "sslrootcert": [str(root)],
         "options": ["-c jit=off"],
         "application_name": ["mine"],
     }

@@ -3,11 +3,11 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 import pytest
 
 from service.errors import TableRefused
 from service.store.migrate import ddl
+from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 
 EVERY_TYPE = ["text", "integer", "float", "decimal", "boolean", "timestamp", "date", "time", "uuid", "json", "bytes"]
@@ -19,20 +19,6 @@ ALL = table(
     indexes=[["date", "time"]],
 )
 SMALL = table("id", {"id": "text", "n": {"type": "integer", "null": True}})
-
-
-async def execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
-
-
-async def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(url)
-    rows = [tuple(row) for row in await connection.fetch(query)]
-    await connection.close()
-    return rows
 
 
 async def prepare(url: str, configured: Any, mode: str = "create", **more: Any) -> None:
@@ -51,7 +37,7 @@ async def test_the_printed_sql_makes_what_verify_wants(database: str) -> None:
 
 
 async def test_verify_writes_nothing(database: str) -> None:
-    with pytest.raises(TableRefused, match=r"public\.matches does not exist.*headrace\.positions\.feed does not"):
+    with pytest.raises(TableRefused, match=r"public\.matches does not exist.*schema headrace note no revision"):
         await prepare(database, SMALL, "verify")
     assert await fetch(database, "SELECT 1 FROM pg_namespace WHERE nspname = 'headrace'") == []
 
@@ -71,14 +57,16 @@ async def test_new_columns_and_indexes_are_added(database: str) -> None:
     await prepare(database, table("id", columns, indexes=[["n"], ["why", "n"]]))
     assert await fetch(database, "SELECT why, state, tags FROM matches") == [(None, "it's :new 5%", ["a,b", 'c"'])]
     indexes = await fetch(database, "SELECT indexname FROM pg_indexes WHERE tablename = 'matches' ORDER BY 1")
-    assert indexes == [("ix_matches_n",), ("ix_matches_why_n",), ("matches_pkey",)]
+    assert indexes == [("matches_n_idx",), ("matches_pkey",), ("matches_why_n_idx",)]
 
 
 async def test_a_column_that_old_rows_cannot_have_is_refused_with_the_way_by_hand(database: str) -> None:
     await prepare(database, SMALL)
     wanted = table("id", {"id": "text", "n": {"type": "integer", "null": True}, "Who": "text"})
     await execute(database, "INSERT INTO matches VALUES ('a', 1)")
-    with pytest.raises(TableRefused, match=r'matches\.Who is to be NOT NULL.*ALTER COLUMN "Who" SET NOT NULL'):
+    with pytest.raises(
+        TableRefused, match=r'matches\.Who does not exist and is to be NOT NULL.*ALTER COLUMN "Who" SET NOT NULL'
+    ):
         await prepare(database, wanted)
     await execute(database, "DELETE FROM matches")
     await prepare(database, wanted)
@@ -98,7 +86,7 @@ async def test_a_column_that_old_rows_cannot_have_is_refused_with_the_way_by_han
         ("CREATE TABLE matches (id text PRIMARY KEY, n bigint, m text NOT NULL)", "matches.m is not in the config"),
         ("CREATE TABLE matches (id text PRIMARY KEY, n bigint GENERATED ALWAYS AS IDENTITY)", "n is generated"),
         ("CREATE EXTENSION citext; CREATE TABLE matches (id citext PRIMARY KEY, n bigint)", "matches.id is CITEXT"),
-        ("CREATE VIEW matches AS SELECT 1", "already exists"),
+        ("CREATE VIEW matches AS SELECT 1", "matches is a view"),
     ],
 )
 async def test_drift_is_refused(database: str, sql: str, complaint: str) -> None:
@@ -174,3 +162,17 @@ async def test_two_daemons_that_start_at_once_make_the_tables_once(database: str
     async with asyncio.TaskGroup() as starts:
         for _ in range(4):
             starts.create_task(prepare(database, ALL))
+
+
+async def test_verify_writes_nothing_into_a_history_either(database: str) -> None:
+    columns = {"id": "text", "at": "timestamp"}
+    await prepare(database, table("id", columns, "at"))
+    await execute(database, "INSERT INTO matches VALUES ('a', now())")
+    kept = table("id", columns, "at", history=True)
+    async with store_of(database, {"matches": kept}) as store:
+        text, _ = await store.missing()
+    await execute(database, text)
+    await prepare(database, kept, "verify")
+    assert await fetch(database, "SELECT count(*) FROM matches_history") == [(0,)]
+    await prepare(database, kept)
+    assert await fetch(database, "SELECT count(*) FROM matches_history") == [(1,)]

@@ -136,7 +136,7 @@ async def test_an_append_table_has_no_primary_key_and_an_index_on_its_key(databa
         await opened.prepare()
         assert (await Feed(opened).load([("a",), ("a",)], "log")).inserted == 2
     query = "SELECT indexdef FROM pg_indexes WHERE tablename = 'log'"
-    assert await rows_of(database, query) == [("CREATE INDEX ix_log_id ON public.log USING btree (id)",)]
+    assert await rows_of(database, query) == [("CREATE INDEX log_id_idx ON public.log USING btree (id)",)]
 
 
 async def test_an_older_record_of_another_feed_does_not_bring_a_deleted_row_back(store: Store, database: str) -> None:
