@@ -25,15 +25,16 @@ GROUP BY i.indexrelid, c.relname
 
 _ROUNDING = sa.text("""
 WITH RECURSIVE shape AS (
-    SELECT c.relname, a.attname, a.atttypid AS type, a.atttypmod AS modifier
+    SELECT c.relname, a.attname, a.atttypid AS type, a.atttypmod AS modifier,
+        format_type(a.atttypid, a.atttypmod) AS declared
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = :schema AND c.relname = ANY (:names) AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
     SELECT relname, attname, CASE typtype WHEN 'd' THEN typbasetype ELSE typelem END,
-        CASE typtype WHEN 'd' THEN typtypmod ELSE modifier END
+        CASE typtype WHEN 'd' THEN typtypmod ELSE modifier END, declared
     FROM shape JOIN pg_type t ON t.oid = type WHERE typtype = 'd' OR typcategory = 'A'
 )
-SELECT relname, attname FROM shape
+SELECT relname, attname, declared FROM shape
 WHERE type = 'numeric'::regtype AND modifier <> -1
     OR type IN ('timestamptz'::regtype, 'timestamp'::regtype, 'time'::regtype) AND modifier BETWEEN 0 AND 5
 """).bindparams(sa.bindparam("names", type_=sa.ARRAY(sa.Text)))
@@ -51,7 +52,7 @@ class Found(msgspec.Struct, frozen=True):
         columns: by name.
         unique: the column lists on which an ON CONFLICT can rest.
         indexed: the column lists of all its indexes; an expression is None.
-        rounding: the columns that would round a number or a moment without a word.
+        rounding: the columns that would round a number or a moment without a word, each with its type.
     """
 
     kind: str | None
@@ -59,7 +60,7 @@ class Found(msgspec.Struct, frozen=True):
     columns: Mapping[str, ReflectedColumn]
     unique: frozenset[frozenset[str | None]]
     indexed: frozenset[tuple[str | None, ...]]
-    rounding: frozenset[str]
+    rounding: Mapping[str, str]
 
 
 def inspect_tables(connection: sa.Connection, schema: str, names: Iterable[str]) -> dict[str, Found]:
@@ -81,7 +82,7 @@ def inspect_tables(connection: sa.Connection, schema: str, names: Iterable[str])
             columns={column["name"]: column for column in columns[schema, name]},
             unique=frozenset(frozenset(each.columns) for each in indexes if each.relname == name and each.arbiter),
             indexed=frozenset(tuple(each.columns) for each in indexes if each.relname == name),
-            rounding=frozenset(each.attname for each in rounding if each.relname == name),
+            rounding={each.attname: each.declared for each in rounding if each.relname == name},
         )
         for name in there
     }

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from service.config.tables import Table
 from service.errors import TableRefused
 from service.store import schema as own
-from service.store.found import inspect_tables
+from service.store.found import Found, inspect_tables
 from service.store.history import with_history
 from service.store.plan import Plan, plan
 from service.store.tables import build, quoted
@@ -25,14 +25,14 @@ def prepare(
     built: Mapping[str, sa.Table],
     tables: Mapping[str, Table],
     mode: Literal["create", "verify", "off"],
-) -> frozenset[str]:
+) -> dict[str, Found]:
     """Bring the database to the configuration, or refuse, all in the connection's transaction.
 
     Missing schemas, tables, columns and indexes are made, and the service's own tables brought to this release's
     revision; nothing of the user's is ever changed or dropped. ``verify`` and ``off`` only read.
 
     Returns:
-        The names of the tables that are partitioned.
+        The tables that were there before, as they stand.
 
     Raises:
         TableRefused: a table has drifted, a column cannot be added, or the service's own tables are of another release;
@@ -58,7 +58,7 @@ def prepare(
         for step in todo.steps:
             connection.exec_driver_sql(step.sql)
         _refuse(list(_own_lacks(connection)))
-    return frozenset(name for name, table in found.items() if table.partitioned)
+    return found
 
 
 def ddl(tables: Mapping[str, Table], schema: str) -> str:

@@ -18,6 +18,7 @@ from service.store import batches, migrate, positions, quarantine, tombstones
 from service.store.absent import Sweeper
 from service.store.engine import open_engine, transaction
 from service.store.fold import Fold, Folded
+from service.store.found import Found
 from service.store.history import with_history
 from service.store.isolate import refused_rows
 from service.store.schema import COUNTS
@@ -65,7 +66,7 @@ class Store:
         self._folds: dict[str, Callable[[Sequence[Row]], Folded]] = {
             name: Folded if table.mode == "append" else Fold(table) for name, table in tables.items()
         }
-        self._upserts = self._upserts_with(partitioned=frozenset())
+        self._upserts = self._upserts_with({})
         self._pruned_at = time.monotonic()
 
     async def __aenter__(self) -> "Store":
@@ -88,15 +89,13 @@ class Store:
             with faults():
                 async with self._turn() as connection:
                     await connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
-                    partitioned = await connection.run_sync(
-                        migrate.prepare, self._built, with_history(self._tables), mode
-                    )
+                    found = await connection.run_sync(migrate.prepare, self._built, with_history(self._tables), mode)
                     for upsert in self._upserts.values():
                         if upsert.history is not None and mode == "create":
                             await connection.execute(upsert.history.seed)
         except RowFault as fault:
             raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
-        self._upserts = self._upserts_with(partitioned)
+        self._upserts = self._upserts_with(found)
 
     async def missing(self) -> tuple[str, list[str]]:
         """Give the SQL that ``migrate: create`` would run, and what stands in its way; nothing is changed.
@@ -222,13 +221,13 @@ class Store:
         first.also = tuple(also)
         return first
 
-    def _upserts_with(self, partitioned: frozenset[str]) -> dict[str, Upsert]:
+    def _upserts_with(self, found: Mapping[str, Found]) -> dict[str, Upsert]:
         return {
             name: Upsert(
                 self._built[name],
                 table,
                 number,
-                partitioned=name in partitioned,
+                found=found.get(name),
                 deletable=name in self._deletable,
                 history=self._built.get(f"{name}{HISTORY}") if table.history else None,
             )

@@ -13,6 +13,8 @@ from sqlalchemy.sql.expression import ColumnElement
 from service.config.tables import Table
 from service.model import Counts, Row
 from service.store.compare import differ, not_older, same_key
+from service.store.exactness import Exactness
+from service.store.found import Found
 from service.store.history import History
 from service.store.sqlstate import faults, unencodable
 from service.store.tables import DIALECT
@@ -26,7 +28,7 @@ class Upsert:
         target: the table.
         settings: the table's.
         number: tells its temporary table from those of others.
-        partitioned: whether the table is partitioned.
+        found: the table as it stands; None for one that we made as it is configured.
         deletable: whether rows carry a flag that says whether they are to be deleted.
         history: the table's history, where one is kept.
 
@@ -43,20 +45,23 @@ class Upsert:
         settings: Table,
         number: int,
         *,
-        partitioned: bool = False,
+        found: Found | None = None,
         deletable: bool = False,
         history: sa.Table | None = None,
     ) -> None:
         self._target = target
         self._settings = settings
         self._names = tuple(settings.columns)
-        self._partitioned = partitioned
+        self._partitioned = found is not None and found.partitioned
+        rounding = {name: kind for name, kind in found.rounding.items() if name in self._names} if found else {}
         columns = [sa.Column(column.name, column.type) for column in target.columns]
         flag = _free_name(self._names) if deletable else None
         flags: list[sa.Column[Any]] = [] if flag is None else [sa.Column(flag, sa.Boolean())]
         self._copied = (*self._names, *(column.name for column in flags))
         self._stage = sa.Table(f"headrace_stage_{number}", sa.MetaData(), *columns, *flags, schema="pg_temp")
-        select = sa.select(*target.columns, *(sa.false().label(column.name) for column in flags))
+        self._exactness = Exactness(self._stage, rounding) if rounding else None
+        held = [sa.cast(each, each.type).label(each.name) if each.name in rounding else each for each in target.columns]
+        select = sa.select(*held, *(sa.false().label(column.name) for column in flags))
         staged = select.compile(dialect=DIALECT)
         self.stage_sql = f"CREATE TEMPORARY TABLE {self._stage.name} ON COMMIT DROP AS {staged} WITH NO DATA"
         if deletable or history is not None or settings.mode == "update":
@@ -82,6 +87,8 @@ class Upsert:
             RowFault: the database refuses a row; its index is known if the COPY found it.
         """
         await self._copy(connection, rows)
+        if self._exactness is not None:
+            await self._exactness.check(connection)
         counts = Counts()
         if self.history is not None:
             counts.stale += await self.history.record(connection)

@@ -30,16 +30,12 @@ async def refusal(url: str, mode: str = "create", **columns: Any) -> str:
         ("text", "'12'", N, 12),
         ("text DEFAULT '7'", "'12'", N, 12),
         ("numeric", "12", N, 12),
-        ("numeric(6, 2)", "12.25", {"type": "decimal", "null": True}, "12.25"),
-        ("numeric(6, 2) DEFAULT 3", "12.25", {"type": "decimal", "null": True}, "12.25"),
         ("real", "0.5", {"type": "float", "null": True}, 0.5),
+        ("text DEFAULT 3", "'12.25'", {"type": "decimal", "null": True}, "12.25"),
         ("text[]", "'{1,2,NULL}'", {"type": "integer", "list": True, "null": True}, [1, 2, None]),
-        ("numeric(4, 1)[]", "'{1.5}'", {"type": "decimal", "list": True, "null": True}, ["1.5"]),
         ("text", "'a b'", {"type": "text", "list": True, "null": True}, ["a b"]),
         ("bigint[]", "'{4}'", N, 4),
         ("timestamp", "'2026-01-02 03:04'", {"type": "timestamp", "null": True}, "2026-01-02 03:04:00+00"),
-        ("timestamptz(0)", "'2026-01-02 03:04Z'", {"type": "timestamp", "null": True}, "2026-01-02 03:04:00+00"),
-        ("time(0)", "'03:04'", {"type": "time", "null": True}, "03:04:00"),
         ("text", "'{\"a\": 1}'", {"type": "json", "null": True}, '{"a": 1}'),
         ("text", "'true'", {"type": "boolean", "null": True}, True),
         ("text", "'2026-01-02'", {"type": "date", "null": True}, "2026-01-02"),
@@ -78,14 +74,6 @@ async def test_the_way_by_hand_fails_rather_than_rounds(database: str) -> None:
 @pytest.mark.parametrize(
     ("stored", "wanted", "reason"),
     [
-        ("numeric(4, 1)", "decimal", r"NUMERIC\(4, 1\), which rounds"),
-        ("numeric(4)", "decimal", "rounds"),
-        ("numeric(4, 1)[]", {"type": "decimal", "list": True}, "rounds"),
-        ("price", "decimal", "rounds"),
-        ("price[]", {"type": "decimal", "list": True}, "rounds"),
-        ("timestamptz(0)", "timestamp", "rounds"),
-        ("timestamptz(3)", "timestamp", "rounds"),
-        ("time(0)", "time", "rounds"),
         ("real", "float", "REAL, which cannot hold float"),
         ("char(9)", {"type": "text", "trim": False}, "drops blanks"),
         ('"char"', "text", "cannot hold text"),
@@ -99,7 +87,7 @@ async def test_the_way_by_hand_fails_rather_than_rounds(database: str) -> None:
 async def test_what_would_change_a_value_without_a_word_is_drift(
     database: str, stored: str, wanted: Any, reason: str
 ) -> None:
-    await execute(database, "CREATE DOMAIN price AS numeric(6, 2)", "CREATE TYPE pair AS (a int, b int)")
+    await execute(database, "CREATE TYPE pair AS (a int, b int)")
     await execute(database, f"CREATE TABLE matches (id text PRIMARY KEY, n {stored} NOT NULL)")
     said = await refusal(database, n=wanted)
     assert re.search(f"matches.n is .*{reason}", said)

@@ -52,6 +52,18 @@ async def store(database: str) -> AsyncIterator[Store]:
         yield opened
 
 
+@pytest.fixture
+async def sieving(database: str) -> AsyncIterator[Store]:
+    """The same without the trigger, which keeps rows from being judged before it has seen them."""
+    connection = await asyncpg.connect(database)
+    await connection.execute(f"{OWN}; DROP TRIGGER judge ON matches")
+    await connection.close()
+    async with store_of(database, {"matches": MATCHES}, migrate="off") as opened:
+        await own_tables(database)
+        await opened.prepare()
+        yield opened
+
+
 async def own_tables(database: str) -> None:
     async with store_of(database, {"other": table("id", {"id": "text"})}) as other:
         await other.prepare()
@@ -107,6 +119,43 @@ async def test_many_bad_rows_of_several_kinds_are_found_in_few_attempts(store: S
         await Feed(store).load(rows)
     indexes = [each.row for each in (caught.value, *caught.value.also)]
     assert indexes == [number for number in reversed(range(140)) if number % 7 == 0]
+
+
+async def test_rows_that_break_a_constraint_by_themselves_are_all_named_at_once(sieving: Store) -> None:
+    kinds: list[dict[str, object]] = [{"score": 13}, {"odds": None}, {"code": "four"}, {"score": 70_000}]
+    rows = [row(f"{number:03}", **(kinds[number // 7 % 4] if number % 7 == 0 else {})) for number in range(140)]
+    with pytest.raises(RowRefused) as caught:
+        await Feed(sieving).load(rows)
+    errors = [caught.value, *caught.value.also]
+    assert [each.row for each in errors] == [number for number in reversed(range(140)) if number % 7 == 0]
+    assert {each.reason for each in errors} == {
+        "matches_score_check: check_violation",
+        "odds: not_null_violation",
+        "code: string_data_right_truncation",
+        "overflow",
+    }
+
+
+async def test_what_only_other_tables_tell_is_found_after_the_rest(sieving: Store) -> None:
+    rows = [row("a", score=13), row("b", home="greens"), row("c", odds=Decimal("1.55")), row("d")]
+    counts, refused = await load_all(Feed(sieving), rows)
+    assert counts.inserted == 1
+    assert {key: error.reason for key, error in refused.items()} == {
+        "a": "matches_score_check: check_violation",
+        "b": "matches_home_fkey: foreign_key_violation",
+        "c": "odds: precision",
+    }
+
+
+async def test_a_row_that_a_trigger_mends_is_not_refused(sieving: Store, database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "CREATE FUNCTION mend() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN new.score = least(new.score, 12); "
+        "RETURN new; END$$; CREATE TRIGGER mend BEFORE INSERT ON matches FOR EACH ROW EXECUTE FUNCTION mend()"
+    )
+    await connection.close()
+    counts, refused = await load_all(Feed(sieving), [row("mended", score=13), row("bad", home="greens"), row("good")])
+    assert (counts.inserted, list(refused)) == (2, ["bad"])
 
 
 async def test_a_search_ends_though_every_row_is_bad(store: Store) -> None:
