@@ -122,8 +122,8 @@ async def test_many_bad_rows_of_several_kinds_are_found_in_few_attempts(store: S
 
 
 async def test_rows_that_break_a_constraint_by_themselves_are_all_named_at_once(sieving: Store) -> None:
-    kinds: list[dict[str, object]] = [{"score": 13}, {"odds": None}, {"code": "four"}, {"score": 70_000}]
-    rows = [row(f"{number:03}", **(kinds[number // 7 % 4] if number % 7 == 0 else {})) for number in range(140)]
+    kinds: list[dict[str, object]] = [{"score": 13}, {"odds": None}, {"code": "four"}]
+    rows = [row(f"{number:03}", **(kinds[number // 7 % 3] if number % 7 == 0 else {})) for number in range(140)]
     with pytest.raises(RowRefused) as caught:
         await Feed(sieving).load(rows)
     errors = [caught.value, *caught.value.also]
@@ -132,7 +132,6 @@ async def test_rows_that_break_a_constraint_by_themselves_are_all_named_at_once(
         "matches_score_check: check_violation",
         "odds: not_null_violation",
         "code: string_data_right_truncation",
-        "overflow",
     }
 
 
