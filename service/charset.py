@@ -24,7 +24,7 @@ LONGEST_MARK = 4
 def is_encoding(name: str) -> bool:
     """Whether there is an encoding of text of that name."""
     try:
-        b"".decode(name)
+        b"x".decode(name, "ignore")
     except (LookupError, ValueError):
         return False
     return True

@@ -42,8 +42,8 @@ class Xml(Format):
 
     @field_validator("encoding")
     @classmethod
-    def _is_known(cls, encoding: str | None) -> str | None:
-        if encoding is not None and not is_encoding(encoding):
+    def _check_encoding(cls, encoding: str | None) -> str | None:
+        if encoding is not None and not (is_encoding(encoding) and _is_known(encoding)):
             raise ValueError(f"there is no encoding {encoding!r}; common ones are utf-8, iso-8859-1, windows-1252")
         return encoding
 
@@ -93,7 +93,7 @@ class Xml(Format):
         # UTF-16 and UTF-32 are told by their mark; named with their byte order they would have none.
         encoding = (codec if codec == "utf-8" else None) if codec else self.encoding or declared(meta)
         return {
-            "encoding": encoding,
+            "encoding": codecs.lookup(encoding).name if encoding is not None else None,
             "resolve_entities": False,
             "load_dtd": False,
             "dtd_validation": False,
@@ -170,7 +170,7 @@ class _ElementCutter(Cutter):
 
     def end(self) -> Piece:
         """Give the rest, with what stands around the records; see Cutter."""
-        root = self._guarded(self._close)
+        root = None if self._fault else self._guarded(self._close)
         if root is None or self._fault:
             return Piece(b"".join(self._raw), {"broken": self._fault} if self._fault else {})
         if self._spent is not None and (parent := self._spent.getparent()) is not None:
@@ -243,6 +243,15 @@ def steps(records: str) -> tuple[str, ...]:
 def has_dtd(element: Element) -> bool:
     """Whether the document of an element declares a document type."""
     return element.getroottree().docinfo.internalDTD is not None
+
+
+def _is_known(encoding: str) -> bool:
+    """Whether libxml2 knows an encoding that Python knows."""
+    try:
+        etree.XMLParser(encoding=codecs.lookup(encoding).name)
+    except LookupError:
+        return False
+    return True
 
 
 def _found(root: Element, records: str, name: Callable[[Element, str], str]) -> list[Element]:

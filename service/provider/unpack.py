@@ -70,22 +70,26 @@ class Inflate:
 
 
 class Brotli:
-    """br (RFC 7932)."""
+    """br (RFC 7932). The library takes its limit for a hint and may give some times as much."""
+
+    LIMIT = STEP // 4
 
     def __init__(self) -> None:
         self._stream = brotli.Decompressor()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Unfold; see Layer."""
-        yield self._stream.process(data, output_buffer_limit=STEP)
+        yield self._stream.process(data, output_buffer_limit=self.LIMIT)
         while not self._stream.can_accept_more_data():
-            yield self._stream.process(b"", output_buffer_limit=STEP)
+            yield self._stream.process(b"", output_buffer_limit=self.LIMIT)
 
     def end(self) -> Iterator[bytes]:
         """Give the rest; see Layer."""
-        if not self._stream.is_finished():
-            raise EOFError("it ends early")
-        yield b""
+        while not self._stream.is_finished():
+            piece = self._stream.process(b"", output_buffer_limit=self.LIMIT)
+            if not (piece or self._stream.is_finished()):
+                raise EOFError("it ends early")
+            yield piece
 
 
 class Zstd:
