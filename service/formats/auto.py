@@ -33,12 +33,15 @@ class Auto(Format):
 
     def typed(self, records: str | None, shape: type[msgspec.Struct]) -> Callable[[Message], list[Any]] | None:
         """Give a decoder that uses that of the format which is found, if it has one; see Format."""
-        readers = {kind: _format(kind).typed(records, shape) for kind in discover(_FORMATS) if kind != "auto"}
         shapes = list[shape]  # type: ignore[valid-type]
+
+        @cache
+        def reader(kind: str) -> Callable[[Message], list[Any]] | None:
+            return _format(kind).typed(records, shape)
 
         def decode(message: Message) -> list[Any]:
             kind = choose(message.meta or {}, message.body[:_LOOK])
-            if (read := readers[kind]) is not None:
+            if (read := reader(kind)) is not None:
                 return read(message)
             found = _format(kind).decode(message, records)
             try:

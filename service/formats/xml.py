@@ -2,8 +2,8 @@
 
 import codecs
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 from lxml import etree
 from pydantic import field_validator
@@ -14,10 +14,8 @@ from service.errors import FormatError
 from service.formats import PIECE, Cutter, Format, Gatherer, Piece, refuse_rest
 from service.jsontext import beginning
 from service.model import Message
+from service.xmltree import Element, Namer, has_dtd, naming, prefixed, said, skeleton, value_of, written
 
-Element: TypeAlias = etree._Element  # noqa: SLF001  the library has no other name for it
-_HERE = "\uf8ff"
-"""Stands in a skeleton where the records go: a character of private use."""
 _HTML = re.compile(r"\s*<(!doctype\s+)?html\b", re.IGNORECASE)
 _DTD = "it declares a document type (DTD), which may hold entities; that is refused, whatever it says"
 
@@ -60,9 +58,9 @@ class Xml(Format):
         root = self._root(message)
         name = self.namer()
         if records is None:
-            return [{name(root, root.tag): _value(root, name)}]
+            return [{name(root, root.tag): value_of(root, name)}]
         try:
-            return [_value(element, name) for element in _found(root, records, name)]
+            return [value_of(element, name) for element in _found(root, records, name)]
         except FormatError:
             if message.meta is not None and message.meta.get("rest"):
                 return []  # what led to the records went with them
@@ -72,7 +70,7 @@ class Xml(Format):
         """Give the record's element, with the namespaces that it needs; see Format."""
         root = self._root(message)
         elements = [root] if records is None else _found(root, records, self.namer())
-        return _written(elements[index])
+        return written(elements[index])
 
     def document(self, message: Message) -> Any:
         """Give the document as one dict; see Format."""
@@ -103,22 +101,11 @@ class Xml(Format):
             "remove_pis": True,
         }
 
-    def namer(self) -> Callable[[Element, str], str]:
+    def namer(self) -> Namer:
         """Give what names a tag or an attribute of an element."""
         if self.namespaces == "keep":
-            return _prefixed
-        prefixes = {} if isinstance(self.namespaces, str) else {uri: prefix for prefix, uri in self.namespaces.items()}
-        known: dict[str, str] = {}
-
-        def name(_element: Element, tag: str) -> str:
-            found = known.get(tag)
-            if found is None:
-                uri, _, local = tag.rpartition("}")
-                prefix = prefixes.get(uri[1:])
-                found = known[tag] = f"{prefix}:{local}" if prefix else local
-            return found
-
-        return name
+            return prefixed
+        return naming({} if isinstance(self.namespaces, str) else self.namespaces)
 
     def _root(self, message: Message) -> Element:
         body = message.body
@@ -128,7 +115,7 @@ class Xml(Format):
         except (etree.XMLSyntaxError, LookupError, ValueError) as error:
             if not body.strip():
                 raise FormatError("the message is empty") from None
-            raise FormatError(f"{_said(error)}; the message begins with {beginning(body)}") from None
+            raise FormatError(f"{said(error)}; the message begins with {beginning(body)}") from None
         if has_dtd(root):
             raise FormatError(_DTD)
         return root
@@ -175,13 +162,13 @@ class _ElementCutter(Cutter):
             return Piece(b"".join(self._raw), {"broken": self._fault} if self._fault else {})
         if self._spent is not None and (parent := self._spent.getparent()) is not None:
             parent.remove(self._spent)
-        return Piece(codecs.BOM_UTF8 + _written(root), {"rest": True} if self._is_cut else {})
+        return Piece(codecs.BOM_UTF8 + written(root), {"rest": True} if self._is_cut else {})
 
     def _guarded(self, work: Callable[..., Any], *data: bytes) -> Any:
         try:
             return work(*data)
         except (etree.XMLSyntaxError, LookupError, ValueError, FormatError) as error:
-            self._fault = _said(error)
+            self._fault = said(error)
             self._ended.clear()  # they are in what is kept as the rest
             return None
 
@@ -215,8 +202,8 @@ class _ElementCutter(Cutter):
         return at is None
 
     def _cut(self) -> bytes:
-        opening, closing = _skeleton(self._ended[0])
-        body = b"".join([codecs.BOM_UTF8, opening, *map(_written, self._ended), closing])
+        opening, closing = skeleton(self._ended[0])
+        body = b"".join([codecs.BOM_UTF8, opening, *map(written, self._ended), closing])
         at = self._ended[0].getroottree().getroot()
         for _level in self._path[1:]:
             del at[:-1]
@@ -240,11 +227,6 @@ def steps(records: str) -> tuple[str, ...]:
     return tuple(map(str, parse_path(records)))
 
 
-def has_dtd(element: Element) -> bool:
-    """Whether the document of an element declares a document type."""
-    return element.getroottree().docinfo.internalDTD is not None
-
-
 def _is_known(encoding: str) -> bool:
     """Whether libxml2 knows an encoding that Python knows."""
     try:
@@ -254,7 +236,7 @@ def _is_known(encoding: str) -> bool:
     return True
 
 
-def _found(root: Element, records: str, name: Callable[[Element, str], str]) -> list[Element]:
+def _found(root: Element, records: str, name: Namer) -> list[Element]:
     """Follow the path of records.
 
     Raises:
@@ -271,65 +253,3 @@ def _found(root: Element, records: str, name: Callable[[Element, str], str]) -> 
             there = ", ".join(f"<{tag}>" for tag in sorted({name(child, child.tag) for child in children})[:8])
             raise FormatError(f"`records: {records}` leads nowhere: there is no <{step}>; there are {there}")
     return level
-
-
-def _value(element: Element, name: Callable[[Element, str], str]) -> Any:
-    """Give what an element is: null, text, or a dict."""
-    fields: dict[str, Any] = {f"@{name(element, key)}": value for key, value in element.items()}  # type: ignore[arg-type]
-    text = element.text or ""
-    for child in element:
-        key, value = name(child, child.tag), _value(child, name)
-        if child.tail is not None:
-            text += child.tail
-        if key not in fields:
-            fields[key] = value
-        elif isinstance(fields[key], list):
-            fields[key].append(value)
-        else:
-            fields[key] = [fields[key], value]
-    text = text.strip()
-    if not fields:
-        return text or None
-    if text:
-        fields["#text"] = text
-    return fields
-
-
-def _prefixed(element: Element, tag: str) -> str:
-    """Name a tag or an attribute with the prefix that the document gave it."""
-    uri, _, local = tag.rpartition("}")
-    if tag == element.tag:
-        return f"{element.prefix}:{local}" if element.prefix else local
-    prefixes = {"http://www.w3.org/XML/1998/namespace": "xml"}
-    prefixes |= {space: prefix for prefix, space in element.nsmap.items() if prefix}
-    return f"{prefixes[uri[1:]]}:{local}" if uri else local
-
-
-def _written(element: Element) -> bytes:
-    return etree.tostring(element, encoding="utf-8", xml_declaration=False, with_tail=False)
-
-
-def _skeleton(record: Element) -> tuple[bytes, bytes]:
-    """Give the tags around a record, opened and closed."""
-    inner: Element | None = None
-    for outer in _ancestors(record):
-        copy = etree.Element(outer.tag, dict(outer.items()), nsmap=outer.nsmap)  # type: ignore[arg-type]
-        if inner is None:
-            copy.text = _HERE
-        else:
-            copy.append(inner)
-        inner = copy
-    if inner is None:
-        raise ValueError("a record that is cut has a parent")
-    opening, _, closing = _written(inner).rpartition(_HERE.encode())
-    return opening, closing
-
-
-def _ancestors(element: Element) -> Iterator[Element]:
-    while (parent := element.getparent()) is not None:
-        yield parent
-        element = parent
-
-
-def _said(error: Exception) -> str:
-    return re.sub(r" \(<string>, line \d+\)$", "", str(error))

@@ -5,6 +5,7 @@ import pytest
 from service.errors import FormatError
 from service.formats.auto import Auto, choose
 from service.model import Message
+from service.transform.transform import Piece
 from tests.unit.transform.making import make
 
 
@@ -75,6 +76,24 @@ def test_a_refusal_names_the_format_that_was_found(body: bytes, meta: dict[str, 
     refusal = transform.undecodable(message, caught.value)
     assert refusal.reason == reason
     assert refusal.detail.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'[{"a": "1", "z": 0}, {"a": "x"}, {"b": "3"}]', ""),
+        (b'{"a": "1", "z": 0}\n{"a": "x"}\n{"b": "3"}\n', ""),
+        (b"a,b\n1,\nx,\n,3\n", "text/csv"),
+        (b"a,b\n1,\nx,\n,3\n1,2,3\n", "text/csv"),
+    ],
+)
+def test_every_format_gives_the_same_rows_and_refusals(body: bytes, content_type: str) -> None:
+    transform = make({"a": "integer"}, format="auto")
+    message = Message(body, 0.0, None, {"content_type": content_type})
+    mapped = transform.map([Piece(message, transform.read(message))])
+    assert mapped.rows == [(1,)]
+    assert [refusal.reason for refusal in mapped.refusals][:2] == ["a: number", "a: required"]
+    assert mapped.refusals[0].record in {b'{"a": "x"}', b"x,"}
 
 
 def test_a_document_is_given_as_its_format_gives_it() -> None:

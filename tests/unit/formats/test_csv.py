@@ -10,6 +10,7 @@ from service.errors import FormatError
 from service.formats import Broken
 from service.formats.csv import Csv
 from service.model import Message
+from service.transform.transform import Piece
 from tests.unit.transform.making import make
 
 CASES = Path("/work/shared/feeds/csv")
@@ -71,7 +72,7 @@ def test_a_row_with_too_many_or_too_few_cells_is_refused_alone() -> None:
 def test_a_refused_row_reaches_quarantine_with_its_literal_bytes() -> None:
     transform = make({"a": "integer"}, {"a": "a"}, format={"kind": "csv"})
     message = Message(b'a,b\n1,2\n"7",8,"9"\r\n3,4\n', 0.0)
-    mapped = transform.map(message, transform.decode(message))
+    mapped = transform.map([Piece(message, transform.read(message))])
     assert mapped.rows == [(1,), (3,)]
     (refused,) = mapped.refusals
     assert (refused.reason, refused.record, refused.index) == ("csv: wrong number of cells", b'"7",8,"9"', 1)
@@ -80,7 +81,7 @@ def test_a_refused_row_reaches_quarantine_with_its_literal_bytes() -> None:
 def test_an_empty_cell_is_null_and_an_empty_key_refused() -> None:
     transform = make({"a": "text", "b": {"type": "integer", "null": True}}, format={"kind": "csv"})
     message = Message(b"a,b\nx,\n,1\n", 0.0)
-    mapped = transform.map(message, transform.decode(message))
+    mapped = transform.map([Piece(message, transform.read(message))])
     assert mapped.rows == [("x", None)]
     assert [refusal.record for refusal in mapped.refusals] == [b",1"]
 
