@@ -50,7 +50,8 @@ class Case:
 
 
 def write_json(case: Case, rows: Sequence[Sequence[str]]) -> bytes:
-    document: Any = [dict(zip(NAMES, row, strict=True)) for row in rows]
+    deep = [{"a": [[{}], ["]", {"b": "{"}]], "c": []}, 1, "\\"]
+    document: Any = [{"deep": deep, **dict(zip(NAMES, row, strict=True))} for row in rows]
     if case.records is not None:
         document = {"before": [{"data": "]"}], "data": {"x": "[", "list": document, "y": {}}, "after": '"'}
     return json.dumps(document, ensure_ascii=False, indent=None if case.records else 1).encode()

@@ -176,6 +176,13 @@ def test_a_long_list_that_is_broken_keeps_what_was_cut_and_hides_nothing(body: b
     assert set(map(str, found)) <= {"1", "2"}
 
 
+def test_a_comma_before_the_end_is_wrong_wherever_the_body_is_cut() -> None:
+    for count in range(50, 110):
+        found, whole = cut(b"[" + b"1, " * count + b"]", None)
+        assert not whole, count
+        assert set(found) == {1}
+
+
 def test_the_last_piece_has_what_stands_around_the_list() -> None:
     body = b'{"page": 1, "data": [' + b'{"a": "]"}, ' * 99 + b'{"a": 2}], "next": 7}'
     cutter = Json().cutter({}, "data", 100)
