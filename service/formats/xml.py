@@ -153,7 +153,8 @@ class _ElementCutter(Cutter):
         self._raw.append(data)
         self._size += len(data)
         self._guarded(self._parse, data)
-        return Piece(self._cut()) if self._ended and self._size >= self._wanted else None
+        body = self._guarded(self._cut) if self._ended and self._size >= self._wanted else None
+        return Piece(body) if body is not None else None
 
     def end(self) -> Piece:
         """Give the rest, with what stands around the records; see Cutter."""

@@ -183,6 +183,16 @@ def test_many_parents_and_what_lies_between_them_are_dropped_as_they_end() -> No
     assert Xml().document(Message(last.body, 0.0, None, last.meta))["a"]["next"] == "n"
 
 
+def test_a_prefix_that_is_not_declared_is_no_crash_however_it_is_cut() -> None:
+    body = b"<a x:y='1'>" + b"<b>1</b>" * 100 + b"</a>"
+    assert "not defined" in refusal(body, "a/b")
+    cutter = Xml().cutter({}, "a/b", 100)
+    assert [cutter.feed(body[at : at + 50]) for at in range(0, len(body), 50)] == [None] * 17
+    last = cutter.end()
+    with pytest.raises(FormatError, match="Invalid attribute name 'x:y'"):
+        Xml().decode(Message(last.body, 0.0, None, last.meta), "a/b")
+
+
 def test_a_break_in_the_middle_keeps_what_was_cut_and_refuses_the_rest_once() -> None:
     cutter = Xml().cutter({}, "a/b", 200)
     pieces = [

@@ -388,6 +388,11 @@ async def test_long_pages_are_paged_and_counted_like_short_ones() -> None:
     assert [asked.query.get("after") for asked in site.asked] == [None, "1", "2"] * 2
     assert [asked.query.get("since") for asked in site.asked] == [None] * 3 + ["20999"] * 3
     assert sum("walk" in (message.position or {}) for message in link.messages) == 4
+    places = [message.meta or {} for message in link.messages]
+    for walk in {place["set"] for place in places}:  # each piece counts as a page of its set
+        of_walk = [place for place in places if place["set"] == walk]
+        assert [place["page"] for place in of_walk] == list(range(len(of_walk)))
+        assert [place["last"] for place in of_walk] == [False] * (len(of_walk) - 1) + [True]
 
 
 async def test_a_long_page_of_a_size_is_counted_through_all_its_pieces() -> None:
