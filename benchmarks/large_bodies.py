@@ -4,7 +4,7 @@ A local server makes each body as it is asked for: CSV, a JSON array in a docume
 into a real PostgreSQL; its resident memory is sampled (and the kernel's own high-water mark read at the end), and rows
 are counted. The spool is given 256 MiB, less than what is sent: the provider has to be slowed.
 
-    python benchmarks/large_bodies.py [--megabytes 1000] [--only csv json xml]
+    python -m benchmarks.large_bodies [--megabytes 1000] [--only csv json xml]
 """
 
 import argparse
