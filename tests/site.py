@@ -17,6 +17,7 @@ class Asked:
 
     Attributes:
         number: from 0.
+        request: as the server has it.
         at: seconds on the monotonic clock.
     """
 
@@ -27,6 +28,7 @@ class Asked:
     query: MultiDict[str]
     headers: CIMultiDict[str]
     body: bytes
+    request: web.Request
 
 
 class Site:
@@ -59,6 +61,7 @@ class Site:
             MultiDict(request.query),
             CIMultiDict(request.headers),
             await request.read(),
+            request,
         )
         self.asked.append(asked)
         answer = self._answer(asked)

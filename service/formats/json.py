@@ -1,38 +1,50 @@
 """JSON, exactly: numbers with a fraction or an exponent are decimals, integers of any size stay whole."""
 
-from collections.abc import Callable
-from decimal import Decimal, DecimalException
-from difflib import get_close_matches
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from service.config.paths import Path, parse_path
-from service.errors import FormatError
-from service.formats import Format
+from service.formats import PIECE, Cutter, Format, Gatherer, Piece, refuse_rest
+from service.jsontext import BOM, FAULTS, parse, walk
 from service.model import Message
 
-_BOM = b"\xef\xbb\xbf"
-_SHOWN = 40
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DecimalException)
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN = re.compile(rb"[ \t\r\n]*+(?:(" + _STRING + rb')|([{}\[\],:])|[^ \t\r\n"{}\[\],:]++)', re.DOTALL)
+_INSIDE = re.compile(rb'[^"{}\[\]]*+(?:' + _STRING + rb'[^"{}\[\]]*+)*+', re.DOTALL)
+"""All up to the next bracket, within a record."""
+_BETWEEN = re.compile(rb'[^"{}\[\],]*+(?:' + _STRING + rb'[^"{}\[\],]*+)*+', re.DOTALL)
+"""All up to the next bracket or comma, between records."""
 
 
 class Json(Format):
     """A JSON document in UTF-8 (RFC 8259): a list of records, or one record."""
 
+    types: ClassVar[tuple[str, ...]] = ("application/json", "text/json", "+json")
+    suffixes: ClassVar[tuple[str, ...]] = (".json", ".geojson")
+
     kind: Literal["json"] = "json"
     single: bool = False
     """The document is one record even if it is a list, such as the frame `[42, "te", [1, 2.5]]`."""
 
+    @classmethod
+    def likeness(cls, start: bytes) -> int:
+        """Look for a list or an object; see Format."""
+        return int(start.removeprefix(BOM).lstrip()[:1] in {b"{", b"["})
+
     def decode(self, message: Message, records: str | None) -> list[Any]:
         """Give the records; see Format."""
-        document = _parse(message.body)
+        refuse_rest(message)
+        document = parse(message.body)
         if records is not None:
-            document = _walk(document, parse_path(records), records)
+            document = walk(document, parse_path(records), records)
         return document if type(document) is list and not self.single else [document]
 
     def typed(self, records: str | None, shape: type[msgspec.Struct]) -> Callable[[Message], list[Any]] | None:
@@ -48,7 +60,7 @@ class Json(Format):
         def decode(message: Message) -> list[Any]:
             try:
                 found = read(message.body)
-            except _FAULTS:  # not such records, or no JSON
+            except FAULTS:  # not such records, or no JSON
                 return self.decode(message, records)
             for _ in steps:
                 found = found.inner
@@ -60,65 +72,122 @@ class Json(Format):
         """Give the record's literal bytes; see Format."""
         return bytes(_pieces(message.body, records, self.single)[index])
 
+    def document(self, message: Message) -> Any:
+        """Give the document itself; see Format."""
+        refuse_rest(message)
+        return parse(message.body)
+
+    def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:  # noqa: ARG002  UTF-8
+        """Cut the array at ``records``; see Format."""
+        return Gatherer(size) if self.single else _Elements(parse_path(records) if records is not None else (), size)
+
+
+class _Elements(Gatherer):
+    """Cuts an array between its elements, each piece wrapped so that ``records`` leads to its list again.
+
+    It only tells texts from brackets. Whether all is JSON is found when the pieces are decoded: those before the last
+    as they are, the last within what really stands around the array.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__(size)
+        self._path = path
+        self._steps: list[str | int | None] = []
+        self._at = 0
+        self._depth = 0
+        self._before: bytes | None = None
+        self._over = False
+        self._is_cut = False
+        self._opening = b"".join(
+            b"{" + msgspec.json.encode(step) + b":" if isinstance(step, str) else b"[" + b"null," * step
+            for step in path
+        )
+        self._closing = b"".join(b"}" if isinstance(step, str) else b"]" for step in reversed(path))
+
+    @property
+    def held(self) -> int:
+        """Bytes that are held, those before the array included; see Cutter."""
+        return self._size + (len(self._before or b"") if self._is_cut else 0)
+
+    def boundary(self, block: bytes) -> int:
+        """Give where the last element begins; see Gatherer."""
+        if self._before is None and not self._over:
+            self._seek(block)
+        return self._scan(block) if self._before is not None and not self._over else 0
+
+    def piece(self, body: bytes) -> Piece:
+        """Wrap elements, which a comma follows; see Gatherer."""
+        if not self._is_cut:
+            self._is_cut = True
+            start = len(self._before or b"")
+            body = body[start:]
+        return Piece(self._opening + b"[" + body[:-1] + b"]" + self._closing)
+
+    def last(self, body: bytes) -> Piece:
+        """Give the rest with what stands around the array; see Gatherer."""
+        if not self._is_cut:
+            return Piece(body)
+        # A comma before the end is wrong also where a piece ended with it.
+        stray = b"," if body.lstrip()[:1] == b"]" else b""
+        return Piece((self._before or b"") + stray + body)
+
+    def _seek(self, block: bytes) -> None:
+        """Read tokens up to the value at the path; stop there, or where more bytes are needed."""
+        steps = self._steps
+        while (token := _TOKEN.match(block, self._at)) is not None and token.end() < len(block):
+            text, mark = token.groups()
+            self._at = token.end()
+            if mark in {b"[", b"{"}:
+                if steps == list(self._path):
+                    self._before, self._over = block[: self._at], mark == b"{"
+                    return
+                steps.append(0 if mark == b"[" else None)
+            elif mark in {b"]", b"}"}:
+                if not steps:
+                    self._over = True
+                    return
+                steps.pop()
+            elif mark == b"," and steps:
+                last = steps[-1]
+                steps[-1] = last + 1 if isinstance(last, int) else None
+            elif text is not None and steps and steps[-1] is None:
+                steps[-1] = _name(text)
+
+    def _scan(self, block: bytes) -> int:
+        """Give the place after the last comma between elements."""
+        at, depth, found = self._at, self._depth, 0
+        inside, between, size = _INSIDE.match, _BETWEEN.match, len(block)
+        while True:
+            match = inside(block, at) if depth else between(block, at)
+            at = match.end() if match is not None else size
+            if at >= size or (mark := block[at]) == 0x22:  # the end, or a text that has none yet
+                break
+            at += 1
+            if mark == 0x2C:
+                found = at
+            elif mark in b"[{":
+                depth += 1
+            elif depth:
+                depth -= 1
+            else:
+                self._over = True
+                break
+        self._at, self._depth = at - found, depth
+        return found
+
+
+def _name(text: bytes) -> str:
+    try:
+        return msgspec.json.decode(text, type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+
 
 @lru_cache(maxsize=1)
 def _pieces(body: bytes, records: str | None, single: bool) -> list[msgspec.Raw]:  # noqa: FBT001  a part of the key
     """Cut a document into its records; kept for one, so that a message of many bad records is not cut for each."""
-    piece: msgspec.Raw = msgspec.Raw(body.removeprefix(_BOM))
+    piece: msgspec.Raw = msgspec.Raw(body.removeprefix(BOM))
     for step in parse_path(records) if records is not None else ():
         piece = _decode_object(piece)[step] if isinstance(step, str) else _decode_list(piece)[step]
     text = bytes(piece).strip()
     return _decode_list(piece) if text.startswith(b"[") and not single else [msgspec.Raw(text)]
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return _decode(body.removeprefix(_BOM))
-    except _FAULTS as error:
-        if not body.removeprefix(_BOM).strip():
-            raise FormatError("the message is empty") from None
-        raise FormatError(f"{_said(error)}; the message begins with {_start(body)}") from None
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, DecimalException):
-        return "it holds a number with too large an exponent"
-    if isinstance(error, UnicodeDecodeError):  # the position is counted within one text, so it says nothing
-        return "it holds a text that is not UTF-8"
-    return str(error).removeprefix("JSON is malformed: ")
-
-
-def _start(body: bytes) -> str:
-    text = repr(body[:_SHOWN].decode(errors="replace"))
-    return text if len(body) <= _SHOWN else f"{text}…"
-
-
-def _walk(document: Any, path: Path, text: str) -> Any:
-    for step in path:
-        if isinstance(step, str):
-            is_there = isinstance(document, dict) and step in document
-        else:
-            is_there = isinstance(document, list) and step < len(document)
-        if not is_there:
-            raise FormatError(f"`records: {text}` leads nowhere: there is no {step!r}; {_there(document, step)}")
-        document = document[step]
-    if not isinstance(document, list | dict):
-        raise FormatError(f"`records: {text}` leads to {_kind(document)}, not to a list or an object")
-    return document
-
-
-def _there(found: Any, step: str | int) -> str:
-    """Say what is there instead of a step."""
-    if isinstance(found, dict):
-        close = get_close_matches(str(step), found, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"{hint}there are the keys {', '.join(map(repr, list(found)[:8]))}" if found else "the object is empty"
-    return f"a list of {len(found)} items is there" if isinstance(found, list) else f"{_kind(found)} is there"
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {None: "null", True: "true", False: "false"}[value]
-    return {"str": "text", "list": "a list", "dict": "an object"}.get(type(value).__name__, "a number")

@@ -14,6 +14,7 @@ from service.auth import Authenticator, Request
 from service.config.settings import Provider as ProviderSettings
 from service.errors import SourceLost, SourceRefused
 from service.provider.answers import failure, judge, plain
+from service.provider.body import Body, start
 from service.provider.pace import Pacer
 
 REDIRECTS = 5
@@ -52,7 +53,9 @@ class Provider:
 
     async def __aenter__(self) -> "Provider":
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeout, sock_read=self.timeout)
-        self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+        self._session = aiohttp.ClientSession(
+            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        )
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -133,11 +136,12 @@ class Provider:
         """
         pieces: list[bytes] = []
         size = 0
-        async for piece in response.content.iter_chunked(_PIECE):
-            size += len(piece)
-            if size > max_bytes:
-                raise SourceRefused(f"{plain(response.url)}: the body is larger than max_body ({max_bytes} bytes)")
-            pieces.append(piece)
+        async with contextlib.aclosing(Body(response, max_bytes).chunks()) as chunks:
+            async for piece in chunks:
+                size += len(piece)
+                if size > max_bytes:
+                    raise SourceRefused(f"{plain(response.url)}: the body is larger than max_body ({max_bytes} bytes)")
+                pieces.append(piece)
         return b"".join(pieces)
 
     async def _send(
@@ -161,7 +165,7 @@ class Provider:
     async def _check(self, response: aiohttp.ClientResponse, what: str) -> None:
         if response.status >= 300 and response.status != 304:
             # Read on beyond what is shown, so that no secret is cut in two and escapes being blanked out.
-            said = self.said(await response.content.read(_PIECE))
+            said = self.said(start(response, await response.content.read(_PIECE)))
             raise judge(what, response.status, said, response.headers.get("Retry-After"))
 
 

@@ -1,13 +1,15 @@
 """REST: polls a provider, page by page, for what changed."""
 
 import random
+import re
 import time
-from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import uuid4
 
+import aiohttp
 import msgspec
 import structlog
 from pydantic import Field, model_validator
@@ -16,11 +18,14 @@ from yarl import URL
 from service.config.connectors import Connector, OneOf, Settings
 from service.config.paths import parse_path
 from service.config.units import Duration, Size
-from service.errors import SourceLost, SourceRefused
+from service.cutting import cut
+from service.errors import FormatError, SourceLost, SourceRefused
+from service.formats import Format
 from service.lookup import DottedPath, lookup
 from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
 from service.provider.answers import plain
+from service.provider.body import Body
 from service.sources import Link, Source
 from service.watermark import newest, reach_back
 
@@ -30,8 +35,10 @@ JITTER = 0.05
 """Part of ``every`` by which a poll may be late, so that many feeds never poll in step."""
 
 _VALIDATORS = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
-_BOM = b"\xef\xbb\xbf"
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_VAGUE = re.compile(
+    r"\s*(|text/plain|(application|binary)/(x-)?(octet-stream|gzip|zip|zip-compressed|zstd))\s*(;|$)", re.IGNORECASE
+)
+"""Content types that do not say what the body is; its name may."""
 
 
 class Incremental(Settings):
@@ -48,7 +55,7 @@ class Incremental(Settings):
 
 
 class Rest(Source):
-    """Polls an address, ``every`` so often, and hands on each page as one message."""
+    """Polls an address, ``every`` so often, and hands on each page: as one message, or a long one piece by piece."""
 
     replayable: ClassVar[bool] = True
     whole_sets: ClassVar[bool] = True
@@ -77,7 +84,10 @@ class Rest(Source):
     conditional: bool = True
     """Ask whether an answer changed before it is sent again (ETag, Last-Modified), where it is not paged."""
     max_body: Size = Field(default=64 << 20, ge=1)
-    """The most bytes of one page, decompressed."""
+    """The most bytes, decompressed, of what cannot be cut: one record, what lies around `records`, or a whole document
+    of one record. A body of many records may be of any length. Also the most bytes of a zip archive."""
+    format: Annotated[Connector, OneOf("service.formats")] = Field(default="auto", validate_default=True)
+    """How a body is decoded; by default as its content type says, or else its first bytes."""
 
     @model_validator(mode="after")
     def _one_address(self) -> "Rest":
@@ -117,7 +127,8 @@ class _Walker:
         self._compares = rest.conditional and rest.method == "GET" and rest.paginate is None
         self._position: Position = dict(link.position or {})
         self._warned: set[str] = set()
-        self._list = parse_path(rest.records) if rest.records is not None else ()
+        self._set, self._number = "", 0  # of the walk, and of the next message in it
+        self._format = cast("Format", rest.format)
         self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
 
     async def poll(self) -> None:
@@ -140,25 +151,22 @@ class _Walker:
     async def _walk(self, first: Step) -> None:
         step: Step | None = first
         steps, bodies = {_identity(first)}, set[str]()
-        walk = uuid4().hex
+        self._set, self._number = uuid4().hex, first.number
         while step is not None:
-            url, params = self._address(step), self._params(step)
-            body, headers = await self._fetch(url)
-            digest = _digest(body or b"")
-            if body is None or digest in bodies or self._is_known(digest):
-                if digest in bodies:
+            answer = await self._fetch(step)
+            if answer is None or answer.digest in bodies or self._is_known(answer.digest):
+                if answer is not None and answer.digest in bodies:
                     self._warn("the provider sent the same page twice", step)
                 self._move(None)
                 self._link.alive()
+                if answer is not None and answer.is_cut:  # its first pieces are on their way
+                    await self._hand_on(answer, is_last=answer.digest not in bodies)
                 return
-            bodies.add(digest)
-            page = await self._page(url, headers, body)
-            following, is_last = self._next(step, page, steps)
-            self._remember(page, digest)
+            bodies.add(answer.digest)
+            following, is_last = self._next(step, await self._page(answer), steps)
+            self._remember(answer)
             self._move(following)
-            meta: dict[str, Any] = {"content_type": headers.get("content-type", ""), "params": params}
-            meta |= {"set": walk, "page": step.number, "last": is_last}
-            await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
+            await self._hand_on(answer, is_last=is_last)
             step = following if len(steps) < self._rest.max_pages else None
             steps.add(_identity(following))
 
@@ -196,9 +204,10 @@ class _Walker:
             params |= {} if since is None else {incremental.param: since}
         return {name: _text(value) for name, value in params.items()}
 
-    async def _fetch(self, url: URL) -> tuple[bytes | None, Mapping[str, str]]:
-        """Give a page's body and headers; no body when the provider says that there is nothing new."""
+    async def _fetch(self, step: Step) -> "_Answer | None":
+        """Receive a page, and hand on all of it but the last piece; None when there is nothing new."""
         rest, provider = self._rest, self._link.provider
+        url = self._address(step)
         headers = dict(rest.headers)
         known = self._position.get("answer", {})
         if self._compares and known.get("of") == _digest(str(url).encode()):
@@ -208,53 +217,78 @@ class _Walker:
             headers.setdefault("Content-Type", "application/json")
         async with provider.request(rest.method, url, headers=headers, body=body) as response:
             if response.status in {204, 304}:
-                return None, {}
-            data = await provider.read(response, rest.max_body)
-        return data, {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
+                return None
+            answer = _Answer(url, response, rest.max_body, self._params(step))
+            async with aclosing(answer.chunks()) as chunks:
+                pieces = cut(chunks, self._format, answer.meta, rest.records, rest.max_body)
+                async with aclosing(pieces):
+                    async for piece, is_last in pieces:
+                        place = {"set": self._set, "page": self._number, "last": False}
+                        answer.message = Message(piece.body, time.time(), None, {**answer.meta, **place, **piece.meta})
+                        self._number += 1
+                        if not is_last:
+                            answer.is_cut = True
+                            self._look(answer)
+                            await self._link.emit([answer.message])
+        return answer
 
-    async def _page(self, url: URL, headers: Mapping[str, str], body: bytes) -> Page:
-        """Decode what paging and the cursor need.
+    def _look(self, answer: "_Answer") -> None:
+        """Note what paging and the cursor need of the newest message."""
+        if self._paginator is None and self._field is None:
+            return
+        try:
+            records = self._format.decode(answer.message, self._rest.records)
+        except FormatError as error:
+            answer.fault = answer.fault or error
+            return
+        answer.count += len(records)
+        if self._field is not None:
+            answer.high = newest([answer.high, *(lookup(record, self._field) for record in records)])
+
+    async def _page(self, answer: "_Answer") -> Page:
+        """Give what paging needs.
 
         Raises:
-            SourceLost: the body is not JSON; it is handed on once, so that quarantine has it.
+            SourceLost: the body does not decode; the rest of it is handed on once, so that quarantine has it.
         """
-        if self._paginator is None and self._rest.incremental is None:
-            return Page(url, headers, None, 0)
+        if self._paginator is None and self._field is None:
+            return Page(answer.url, answer.headers, None, 0)
+        fault, document = answer.fault, None
+        self._look(answer)  # that `records` leads nowhere is told by the quarantine
         try:
-            document = _decode(body.removeprefix(_BOM))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:
-            broken = _digest(body)
-            if self._position.get("broken") != broken:
-                self._position["broken"] = broken
-                meta = {"content_type": headers.get("content-type", "")}
-                await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
-            reason = f"poll failed: {plain(url)}: body is not JSON: {error}"
-            raise SourceLost(reason, retry_after=self._rest.every) from error
-        return Page(url, headers, document, sum(1 for _ in self._records(document)))
+            document = self._format.document(answer.message)
+        except FormatError as error:
+            fault = fault or error
+        if fault is not None:
+            if self._position.get("broken") != answer.digest:
+                self._position["broken"] = answer.digest
+                await self._hand_on(answer, is_last=False)
+            kind = self._format.kind_of(answer.message).upper()
+            reason = f"poll failed: {plain(answer.url)}: body is not {kind}: {fault}"
+            raise SourceLost(reason, retry_after=self._rest.every) from fault
+        return Page(answer.url, answer.headers, document, answer.count)
 
-    def _records(self, document: Any) -> Iterator[Any]:
-        value = lookup(document, self._list)
-        if isinstance(value, list):
-            yield from value
-        elif value is not None:
-            yield value
+    async def _hand_on(self, answer: "_Answer", *, is_last: bool) -> None:
+        """Hand on the last message of a page, and with it the position, and whether it completes a walk."""
+        message = answer.message
+        meta = {**(message.meta or {}), "last": is_last}
+        await self._link.emit([Message(message.body, message.received_at, dict(self._position), meta)])
 
     def _is_known(self, digest: str) -> bool:
         """Whether these are the bytes of the last answer, which need not be loaded again."""
         return self._compares and self._position.get("answer", {}).get("digest") == digest
 
-    def _remember(self, page: Page, digest: str) -> None:
+    def _remember(self, answer: "_Answer") -> None:
         """Keep what the page tells: its newest incremental value, and how to know it again."""
         self._position.pop("broken", None)
-        if (field := self._field) is not None:
-            found = (lookup(record, field) for record in self._records(page.document))
-            high = newest([self._position.get("high"), *found])
-            if high is not None:
-                self._position["high"] = high
+        high = newest([self._position.get("high"), answer.high])
+        if high is not None:
+            self._position["high"] = high
         if self._compares:
-            validators = {name: page.headers[sent] for name, sent in _VALIDATORS.items() if sent in page.headers}
+            validators = {name: answer.headers[sent] for name, sent in _VALIDATORS.items() if sent in answer.headers}
             # Validators belong to one address (RFC 9110, section 13.1): the cursor is a part of ours.
-            self._position["answer"] = {"of": _digest(str(page.url).encode()), "digest": digest, **validators}
+            known = {"of": _digest(str(answer.url).encode()), "digest": answer.digest}
+            self._position["answer"] = {**known, **validators}
 
     def _move(self, following: Step | None) -> None:
         """Move to the next page; the cursor itself moves only when the walk is complete."""
@@ -270,6 +304,49 @@ class _Walker:
         if what not in self._warned:
             self._warned.add(what)
             log.warning(what, feed=self._link.feed, page=step.number)
+
+
+class _Answer:
+    """The answer to one request.
+
+    Attributes:
+        url: what was asked for.
+        headers: of the answer, by names in small letters.
+        meta: of its messages.
+        message: its newest message; when all has come, the last one.
+        is_cut: whether there were messages before it.
+        count: records that were looked at.
+        high: the newest incremental value among them.
+        fault: why one of the messages does not decode.
+    """
+
+    def __init__(self, url: URL, response: aiohttp.ClientResponse, max_body: int, params: dict[str, str]) -> None:
+        self.url = url
+        self.headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
+        self.meta: dict[str, Any] = {"content_type": self.headers.get("content-type", ""), "params": params}
+        self.message = Message(b"", 0.0)
+        self.is_cut = False
+        self.count = 0
+        self.high: Any = None
+        self.fault: FormatError | None = None
+        self._body = Body(response, max_body)
+        self._hash = blake2b(digest_size=16)
+
+    @property
+    def digest(self) -> str:
+        """Tells this body from any other, once all of it has come."""
+        return self._hash.hexdigest()
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Give the body as it comes in."""
+        is_first = _VAGUE.match(self.meta["content_type"]) is not None
+        async with aclosing(self._body.chunks()) as chunks:
+            async for chunk in chunks:
+                if is_first and self._body.name:
+                    self.meta["name"] = self._body.name
+                is_first = False
+                self._hash.update(chunk)
+                yield chunk
 
 
 def _identity(step: Step | None) -> bytes:

@@ -9,7 +9,7 @@ from service.config.feeds import FeedSettings
 from service.config.paths import parse_path
 from service.config.tables import Table
 from service.errors import FormatError
-from service.formats import Format
+from service.formats import Broken, Format
 from service.model import Message, Refusal, Row
 from service.transform.code import build, indented
 from service.transform.columns import ColumnCode
@@ -143,7 +143,7 @@ class Transform:
 
     def undecodable(self, message: Message, error: FormatError) -> Refusal:
         """Refuse a whole message that does not decode."""
-        kind = self._format.model_dump()["kind"]
+        kind = self._format.kind_of(message)
         reason, detail = f"{kind}: not decodable", f"the message is not {kind}: {error}"
         return Refusal(self.feed, self.table, reason, detail, None, message.body, message.received_at)
 
@@ -158,6 +158,8 @@ class Transform:
 
     def _verdict(self, message: Message, record: Any, fault: Violation) -> Verdict:
         """Judge a record by its columns, unless it never came to them."""
+        if isinstance(record, Broken):
+            return Verdict(None, record.reason, record.detail)
         if fault.rule == "record":
             return Verdict(None, "record: not an object", f"{shown(record)} {fault.said}; {fault.remedy}")
         if fault.rule in {"where", "delete_when"}:

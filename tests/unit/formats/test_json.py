@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.config.paths import parse_path
 from service.errors import FormatError
 from service.formats.json import Json
 from service.model import Message
@@ -119,6 +120,95 @@ def test_all_published_parsing_cases_behave() -> None:
             wrong.append(file.name)
     assert wrong == []
     assert len(files) == 318
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the JSON parsing cases are not here")
+def test_all_published_parsing_cases_behave_the_same_in_the_middle_of_a_long_body() -> None:
+    wrong = []
+    for file in sorted(CASES.glob("*.json")):
+        body = b'{"data": [' + b'{"a": 1}, ' * 50 + file.read_bytes() + b', {"a": 2}' * 50 + b"]}"
+        found, whole = cut(body, "data")
+        assert found[:40] == [{"a": 1}] * 40, file.name
+        if (file.name[0] == "y" and not whole) or (file.name[0] == "n" and whole and not _fits(file.read_bytes())):
+            wrong.append(file.name)
+    assert wrong == []
+
+
+def _fits(case: bytes) -> bool:
+    """Whether a text that is no document by itself is sound between other elements, such as `1, 2` or nothing."""
+    try:
+        records(b"[0, " + case + b", 0]")
+    except FormatError:
+        return False
+    return True
+
+
+def cut(body: bytes, path: str | None) -> tuple[list[object], bool]:
+    """Give the records of a body that is cut every 100 bytes, and whether all pieces decode."""
+    cutter = Json().cutter({}, path, 100)
+    pieces = [cutter.feed(body[at : at + 30]) for at in range(0, len(body), 30)]
+    found: list[object] = []
+    whole = True
+    for piece in [*pieces, cutter.end()]:
+        try:
+            found += [] if piece is None else records(piece.body, path)
+        except FormatError:
+            whole = False
+    return found, whole
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"1, " * 100 + b"]",
+        b"[" + b"1, " * 100,
+        b"[" + b"1, " * 100 + b"2] 3",
+        b"[" + b"1, " * 100 + b"2}",
+        b"[" + b"1, " * 50 + b", " + b"1, " * 50 + b"2]",
+        b"[" + b"1, " * 50 + b"1 2, " + b"1, " * 50 + b"2]",
+        b"[" + b"1, " * 50 + b"NaN, " + b"1, " * 50 + b"2]",
+    ],
+)
+def test_a_long_list_that_is_broken_keeps_what_was_cut_and_hides_nothing(body: bytes) -> None:
+    found, whole = cut(body, None)
+    assert not whole
+    assert len(found) > 20
+    assert set(map(str, found)) <= {"1", "2"}
+
+
+def test_a_comma_before_the_end_is_wrong_wherever_the_body_is_cut() -> None:
+    for count in range(50, 110):
+        found, whole = cut(b"[" + b"1, " * count + b"]", None)
+        assert not whole, count
+        assert set(found) == {1}
+
+
+def test_the_last_piece_has_what_stands_around_the_list() -> None:
+    body = b'{"page": 1, "data": [' + b'{"a": "]"}, ' * 99 + b'{"a": 2}], "next": 7}'
+    cutter = Json().cutter({}, "data", 100)
+    pieces = [cutter.feed(body[at : at + 30]) for at in range(0, len(body), 30)]
+    assert sum(piece is not None for piece in pieces) > 9
+    document = Json().document(Message(cutter.end().body, 0.0))
+    assert (document["page"], document["next"]) == (1, 7)
+    assert document["data"][-1] == {"a": 2}
+
+
+@pytest.mark.parametrize("path", [None, "[1].x", "a.b[2]", '"a.b".c', "[0][1]"])
+def test_any_path_leads_to_the_list_in_every_piece(path: str | None) -> None:
+    document: object = [{"n": number} for number in range(60)]
+    for step in reversed(parse_path(path) if path else ()):
+        before: list[object] = [{"x": [[], "x"]}, {"b": 1}]
+        document = {"z": {"c": [1]}, step: document, "y": 0} if isinstance(step, str) else [*before[:step], document, 8]
+    found, whole = cut(msgspec.json.encode(document), path)
+    assert whole
+    assert found == [{"n": number} for number in range(60)]
+
+
+def test_one_record_is_not_cut() -> None:
+    for body, path, single in [(b'{"a": [1, 2, 3]}' * 1, None, False), (b"[1, [2, 3]]", None, True)]:
+        cutter = Json(single=single).cutter({}, path, 3)
+        assert cutter.feed(body) is None
+        assert cutter.end().body == body
 
 
 @pytest.mark.skipif(not FOOTBALL.is_file(), reason="the recorded payloads are not here")

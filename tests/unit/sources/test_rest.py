@@ -1,6 +1,8 @@
 """Polling: pages, cursors, what is unchanged, what is broken, and when the next poll is."""
 
+import asyncio
 import contextlib
+import gzip
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +12,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from service.errors import SourceLost, SourceRefused
+from service.formats.auto import Auto
 from service.model import Position
 from service.provider import Provider
 from service.sources import Source
@@ -349,6 +352,175 @@ async def test_a_page_beyond_max_body_is_a_refusal() -> None:
     ):
         with pytest.raises(SourceRefused, match="max_body"):
             await source.run(link)
+
+
+def long_list(first: int, count: int) -> list[dict[str, Any]]:
+    return [{"at": number, "text": "x" * 180} for number in range(first, first + count)]
+
+
+async def test_a_long_body_is_handed_on_piece_by_piece_and_the_position_with_the_last() -> None:
+    document = {"page": 1, "data": long_list(0, 10_000), "next": None}
+    async with Site(lambda _asked: answer(document, ETag='"v1"')) as site:
+        link = await polls(site, 1, {"records": "data"})
+    assert len(link.messages) > 6
+    assert max(map(len, link.bodies)) < 400 << 10
+    assert [message.position is not None for message in link.messages] == [False] * (len(link.messages) - 1) + [True]
+    assert [record for body in link.bodies for record in orjson.loads(body)["data"]] == document["data"]
+    assert all((message.meta or {})["content_type"] == "application/json" for message in link.messages)
+    assert (link.position or {})["answer"]["If-None-Match"] == '"v1"'
+
+
+async def test_a_body_of_a_mebibyte_stays_one_message_byte_for_byte() -> None:
+    body = orjson.dumps(long_list(0, 5_000))[: (1 << 20) - 1] + b" "
+    async with Site(lambda _asked: web.Response(body=body, content_type="application/json")) as site:
+        link = await polls(site, 1, {})
+    assert link.bodies == [body]
+
+
+async def test_long_pages_are_paged_and_counted_like_short_ones() -> None:
+    def paged(asked: Asked) -> web.Response:
+        number = int(asked.query.get("after", "0"))
+        return answer({"data": long_list(number * 7000, 7000), "next": number + 1 if number < 2 else None})
+
+    feed = {"paginate": CURSOR, "records": "data", "incremental": INCREMENTAL}
+    async with Site(paged) as site:
+        link = await polls(site, 2, feed)
+    assert [asked.query.get("after") for asked in site.asked] == [None, "1", "2"] * 2
+    assert [asked.query.get("since") for asked in site.asked] == [None] * 3 + ["20999"] * 3
+    assert sum("walk" in (message.position or {}) for message in link.messages) == 4
+    places = [message.meta or {} for message in link.messages]
+    for walk in {place["set"] for place in places}:  # each piece counts as a page of its set
+        of_walk = [place for place in places if place["set"] == walk]
+        assert [place["page"] for place in of_walk] == list(range(len(of_walk)))
+        assert [place["last"] for place in of_walk] == [False] * (len(of_walk) - 1) + [True]
+
+
+async def test_a_long_page_of_a_size_is_counted_through_all_its_pieces() -> None:
+    async with Site(lambda asked: answer(long_list(0, (7000, 7000, 10)[asked.number]))) as site:
+        await polls(site, 1, {"paginate": {"kind": "page", "size": 7000}})
+    assert [asked.query["page"] for asked in site.asked] == ["1", "2"]  # the second is as the first, which ends a walk
+
+
+async def test_a_long_body_that_breaks_off_is_lost_and_asked_for_again() -> None:
+    body = orjson.dumps(long_list(0, 20_000))
+
+    async def breaking(asked: Asked) -> web.StreamResponse:
+        if asked.number:
+            return web.Response(body=body, content_type="application/json")
+        response = web.StreamResponse(headers={"Content-Length": str(len(body))})
+        await response.prepare(asked.request)
+        await response.write(body[: len(body) // 2])
+        assert asked.request.transport is not None
+        asked.request.transport.close()
+        return response
+
+    async with Site(breaking) as site, polling(site, {}) as (source, link):
+        with pytest.raises(SourceLost):
+            await source.run(link)
+        cut = [record for body in link.bodies for record in orjson.loads(body)]
+        assert 1000 < len(cut) < 20_000
+        assert link.position is None
+        async with running(source, link):
+            await link.until(lambda: link.position is not None)
+    again = [record for body in link.bodies for record in orjson.loads(body)]
+    assert again[len(cut) :] == long_list(0, 20_000)
+
+
+async def test_a_long_body_that_is_broken_in_its_middle_keeps_what_came_before() -> None:
+    body = orjson.dumps(long_list(0, 10_000))[:-10]
+    async with Site(lambda _asked: web.Response(body=body, content_type="application/json")) as site:
+        link = await polls(site, 1, {})
+    *cut, rest = link.bodies
+    found = [record["at"] for body in cut for record in orjson.loads(body)]
+    assert found == list(range(len(found)))
+    assert len(found) > 8000
+    assert rest.endswith(b"xxx")
+    with pytest.raises(orjson.JSONDecodeError):
+        orjson.loads(rest)
+
+
+async def test_a_long_broken_body_does_not_move_the_cursor() -> None:
+    body = orjson.dumps(long_list(0, 10_000))[:-10]
+    async with (
+        Site(lambda _asked: web.Response(body=body, content_type="application/json")) as site,
+        polling(site, {"incremental": INCREMENTAL}) as (source, link),
+    ):
+        with pytest.raises(SourceLost, match="body is not JSON"):
+            await source.run(link)
+    assert set(link.position or {}) == {"broken"}
+
+
+async def test_backpressure_holds_a_long_body_up_in_its_middle() -> None:
+    sent = 0
+
+    async def endless(asked: Asked) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse(headers={"Content-Type": "text/csv"})
+        await response.prepare(asked.request)
+        await response.write(b"a,b\n")
+        while True:
+            await response.write(b"1,2\n" * 10_000)
+            sent += 40_000
+
+    async with Site(endless) as site, polling(site, {}, timeout="300ms") as (source, link):
+        link.room.clear()
+        async with running(source, link) as run:
+            await link.until(lambda: link.emitting == 1)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(run.ended.wait(), 1)
+            held = sent
+            link.room.set()
+            await link.until(lambda: link.emitting == 30)
+            assert sent > held
+    assert held < 24 << 20  # what the sockets between the two hold
+    assert all(body.startswith(b"a,b\n1,2\n") for body in link.bodies)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "kind"),
+    [
+        ("/results.csv", {}, b"a,b\n1,2\n", "csv"),
+        ("/results.csv.gz", {"Content-Type": "application/gzip"}, gzip.compress(b"a,b\n1,2\n"), "csv"),
+        ("/results", {"Content-Type": "text/csv"}, b"a,b\n1,2\n", "csv"),
+        ("/results.csv", {"Content-Type": "application/json"}, b"[1]", "json"),
+        ("/feed", {}, b"<a/>", "xml"),
+    ],
+)
+async def test_the_format_is_found_by_type_name_and_bytes(
+    path: str, headers: dict[str, str], body: bytes, kind: str
+) -> None:
+    async with (
+        Site(lambda _asked: web.Response(body=body, headers=headers)) as site,
+        polling(site, {"path": path}) as (
+            source,
+            link,
+        ),
+    ):
+        async with running(source, link):
+            await link.until(lambda: len(link.messages) == 1)
+        assert isinstance(source.format, Auto)
+        assert source.format.kind_of(link.messages[0]) == kind
+
+
+async def test_pages_of_xml_and_csv_are_walked_too() -> None:
+    def xml(asked: Asked) -> web.Response:
+        following = f"<next>{asked.number + 1}</next>" if asked.number < 2 else ""
+        body = f"<a><items><i><at>{asked.number}</at></i></items>{following}</a>"
+        return web.Response(text=body, content_type="text/xml")
+
+    def csv(asked: Asked) -> web.Response:
+        return web.Response(
+            text="at\n" + "7\n" * (2, 2, 1)[asked.number] + "\n" * asked.number, content_type="text/csv"
+        )
+
+    paginate = {"kind": "cursor", "next": "a.next", "param": "after"}
+    async with Site(xml) as site:
+        link = await polls(site, 1, {"paginate": paginate, "records": "a/items/i", "incremental": INCREMENTAL})
+    assert [asked.query.get("after") for asked in site.asked] == [None, "1", "2"]
+    assert (link.position or {})["cursor"] == "2"
+    async with Site(csv) as site:
+        await polls(site, 1, {"paginate": {"kind": "page", "size": 2}})
+    assert len(site.asked) == 3
 
 
 @pytest.mark.parametrize("paginate", [{"kind": "next_url", "next": "url"}, {"kind": "link"}])

@@ -1,0 +1,80 @@
+"""JSON texts, decoded exactly, with faults told in words: numbers with a fraction or an exponent are decimals."""
+
+from decimal import Decimal, DecimalException
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+from service.config.paths import Path
+from service.errors import FormatError
+
+BOM = b"\xef\xbb\xbf"
+_SHOWN = 40
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DecimalException)
+"""What decoding raises, whatever the bytes."""
+
+
+def parse(body: bytes) -> Any:
+    """Decode a text in UTF-8 (RFC 8259), with or without a byte order mark.
+
+    Raises:
+        FormatError: it is not JSON.
+    """
+    try:
+        return _decode(body.removeprefix(BOM))
+    except FAULTS as error:
+        if not body.removeprefix(BOM).strip():
+            raise FormatError("the message is empty") from None
+        raise FormatError(f"{_said(error)}; the message begins with {beginning(body)}") from None
+
+
+def beginning(body: bytes) -> str:
+    """Show the first characters of a message."""
+    text = repr(body[:_SHOWN].decode(errors="replace"))
+    return text if len(body) <= _SHOWN else f"{text}…"
+
+
+def walk(document: Any, path: Path, text: str) -> Any:
+    """Follow the path of `records` to a list or an object.
+
+    Raises:
+        FormatError: it leads to neither; the message says what is there.
+    """
+    for step in path:
+        if isinstance(step, str):
+            is_there = isinstance(document, dict) and step in document
+        else:
+            is_there = isinstance(document, list) and step < len(document)
+        if not is_there:
+            raise FormatError(f"`records: {text}` leads nowhere: there is no {step!r}; {_there(document, step)}")
+        document = document[step]
+    if not isinstance(document, list | dict):
+        raise FormatError(f"`records: {text}` leads to {_kind(document)}, not to a list or an object")
+    return document
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, DecimalException):
+        return "it holds a number with too large an exponent"
+    if isinstance(error, UnicodeDecodeError):  # the position is counted within one text, so it says nothing
+        return "it holds a text that is not UTF-8"
+    return str(error).removeprefix("JSON is malformed: ")
+
+
+def _there(found: Any, step: str | int) -> str:
+    """Say what is there instead of a step."""
+    if isinstance(found, dict):
+        close = get_close_matches(str(step), found, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{hint}there are the keys {', '.join(map(repr, list(found)[:8]))}" if found else "the object is empty"
+    return f"a list of {len(found)} items is there" if isinstance(found, list) else f"{_kind(found)} is there"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {None: "null", True: "true", False: "false"}[value]
+    return {"str": "text", "list": "a list", "dict": "an object"}.get(type(value).__name__, "a number")
