@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from service.config.connectors import Connector
+from service.errors import FormatError
 from service.model import Message
 
 
@@ -36,3 +37,14 @@ class Format(Connector, ABC):
     @abstractmethod
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
         """Give the raw bytes of one record of a message that decodes; used for quarantine, so it may be slow."""
+
+    def reread(self, message: Message) -> Any:
+        """Give the record whose raw bytes, as ``raw`` gave them, are the message's body.
+
+        Raises:
+            FormatError: the bytes are not one record.
+        """
+        records = self.decode(message, None)
+        if len(records) != 1:
+            raise FormatError(f"these bytes hold {len(records)} records, not the one that was refused")
+        return records[0]

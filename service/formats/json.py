@@ -60,6 +60,10 @@ class Json(Format):
         """Give the record's literal bytes; see Format."""
         return bytes(_pieces(message.body, records, self.single)[index])
 
+    def reread(self, message: Message) -> Any:
+        """Give the one record, which may be a list; see Format."""
+        return _parse(message.body)
+
 
 @lru_cache(maxsize=1)
 def _pieces(body: bytes, records: str | None, single: bool) -> list[msgspec.Raw]:  # noqa: FBT001  a part of the key
