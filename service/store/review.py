@@ -109,9 +109,15 @@ class Review:
         query = _selected(query, selection).group_by(*by).order_by(count.desc(), *by)
         return [Group(*row) for row in await self._fetch(query)]
 
-    async def entries(self, selection: Selection, after: int, limit: int) -> list[Entry]:
-        """Read up to ``limit`` entries with ids above ``after``, in order."""
-        query = sa.select(*(entries.c[name] for name in Entry.__struct_fields__)).where(entries.c.id > after)
+    async def newest(self) -> int:
+        """Give the highest id, 0 when there is none."""
+        ((newest,),) = await self._fetch(sa.select(sa.func.coalesce(sa.func.max(entries.c.id), 0)))
+        return int(newest)
+
+    async def entries(self, selection: Selection, after: int, through: int, limit: int) -> list[Entry]:
+        """Read up to ``limit`` entries with ids above ``after`` and up to ``through``, in order."""
+        query = sa.select(*(entries.c[name] for name in Entry.__struct_fields__))
+        query = query.where(entries.c.id > after, entries.c.id <= through)
         return [
             Entry(*row) for row in await self._fetch(_selected(query, selection).order_by(entries.c.id).limit(limit))
         ]
