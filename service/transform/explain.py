@@ -37,12 +37,14 @@ class Verdict(msgspec.Struct):
         reason: of the refusal; empty where there is none.
         detail: of the refusal.
         faults: of the refusal, as far as columns are concerned.
+        values: of a refused record, column by column; those at fault hold their default, or None.
     """
 
     row: Row | None = None
     reason: str = ""
     detail: str = ""
     faults: tuple[Fault, ...] = ()
+    values: Row = ()
 
 
 class Judge:
@@ -68,7 +70,7 @@ class Judge:
         if not faults:
             return Verdict(tuple(values))
         reason = f"{faults[0].column}: {faults[0].rule}"
-        return Verdict(None, reason, ". ".join(fault.told for fault in faults), tuple(faults))
+        return Verdict(None, reason, ". ".join(fault.told for fault in faults), tuple(faults), tuple(values))
 
 
 def refused_by_database(column: ColumnCode | None, value: Any, rule: str, said: str) -> str:
