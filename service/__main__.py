@@ -5,6 +5,7 @@ import typer
 from service.cli.check import check
 from service.cli.ddl import ddl
 from service.cli.demo import demo
+from service.cli.infer import infer
 from service.cli.preview import preview
 from service.cli.run import run
 from service.cli.schema import schema
@@ -19,7 +20,7 @@ def main() -> None:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (run, demo, check, preview, schema, ddl):
+    for command in (run, demo, check, infer, preview, schema, ddl):
         app.command(command.__name__)(command)
     app()
 

@@ -1,7 +1,7 @@
 """Formats: how the bytes of a message become records, one file a kind."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -38,8 +38,12 @@ class Format(Connector, ABC):
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
         """Give the raw bytes of one record of a message that decodes; used for quarantine, so it may be slow."""
 
+    def beside(self, message: Message) -> Mapping[str, Any] | None:
+        """Give the meta data that one record of the message needs, besides its raw bytes, to be read again."""
+        return message.meta
+
     def reread(self, message: Message) -> Any:
-        """Give the record whose raw bytes, as ``raw`` gave them, are the message's body.
+        """Give the record whose raw bytes, as ``raw`` gave them, are the message's body, and its meta from ``beside``.
 
         Raises:
             FormatError: the bytes are not one record.

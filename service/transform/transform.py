@@ -191,11 +191,9 @@ class Transform:
 
     def refusal(self, message: Message, index: int, reason: str, detail: str) -> Refusal:
         """Refuse one record of a message that decodes, by its number in the message, from 0."""
-        raw = self._format.raw(message, self._records, index)
+        raw, beside = self._format.raw(message, self._records, index), self._format.beside(message)
         detail = numbered(self.feed, index, detail)
-        return Refusal(
-            self.feed, self.table, reason, detail, raw, message.body, message.received_at, index, message.meta
-        )
+        return Refusal(self.feed, self.table, reason, detail, raw, message.body, message.received_at, index, beside)
 
     def _verdict(self, message: Message, record: Any, fault: Violation) -> Verdict:
         """Judge a record by its columns, unless it never came to them."""

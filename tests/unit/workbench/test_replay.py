@@ -12,7 +12,7 @@ from service.errors import FormatError
 from service.model import Counts, Message
 from service.store.review import Review, Selection
 from service.store.store import Store
-from service.transform.transform import Transform
+from service.transform.transform import Piece, Transform
 from service.transform.where import Where
 from service.workbench.replay import Outcome, Replay
 from tests.store_feed import Feed, store_of, table
@@ -204,7 +204,7 @@ async def test_params_of_the_message_are_there_again(store: Store, database: str
     mapping = {"id": "id", "at": "$params.day", "n": "n"}
     strict, wider = (make(columns, mapping, VERSIONED) for columns in (COLUMNS, WIDER))
     sent = message([{"id": "a", "n": 50}], meta={"params": {"day": "7"}})
-    mapped, feed = strict.map(sent, strict.decode(sent)), Feed(store)
+    mapped, feed = strict.map([Piece(sent, strict.read(sent))]), Feed(store)
     await feed.commit(feed.write({"t": mapped.rows}, mapped.refusals))
     assert (await replay(store, wider)).counts.inserted == 1
     assert await fetch(database, "SELECT * FROM t") == [("a", 7, 50)]
