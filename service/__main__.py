@@ -7,6 +7,7 @@ from service.cli.ddl import ddl
 from service.cli.demo import demo
 from service.cli.infer import infer
 from service.cli.preview import preview
+from service.cli.quarantine import quarantine
 from service.cli.run import run
 from service.cli.schema import schema
 
@@ -22,6 +23,7 @@ def main() -> None:
     )
     for command in (run, demo, check, infer, preview, schema, ddl):
         app.command(command.__name__)(command)
+    app.add_typer(quarantine)
     app()
 
 

@@ -21,7 +21,13 @@ from service.workbench.sample import read_bytes
 FEEDS = Path("/work/shared/feeds")
 RECORDED = sorted(
     path
-    for part in ("football/*.json", "football/poll/[0-9]*.json", "quakes/*.json", "results/poll/*.gz", "live/*.gz")
+    for part in (
+        "football/*.json",
+        "football/poll/[0-9]*.json",
+        "quakes/*.json",
+        "results/poll/0[16].csv.gz",
+        "live/*.gz",
+    )
     for path in FEEDS.glob(part)
 )
 FRAME = re.compile(rb"[\d.]+: (.*)")
