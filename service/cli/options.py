@@ -20,6 +20,9 @@ _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 ConfigPath: TypeAlias = Annotated[
     Path, typer.Option("--config", "-c", help="The configuration file.", show_default=True)
 ]
+UrlOption: TypeAlias = Annotated[
+    str | None, typer.Option("--url", help="Where the daemon answers; by default as http.port says.")
+]
 
 
 def read(path: Path) -> Config:

@@ -25,6 +25,7 @@ class Field(msgspec.Struct):
         values: how often which value occurs, those that are not null; empty where they cannot be compared.
         present: in how many records there is a value that is not null.
         nested: whether a value is an object or a list, so that it stays json.
+        required: whether a record without a value shall be refused.
     """
 
     path: Path
@@ -32,11 +33,12 @@ class Field(msgspec.Struct):
     values: Counter[Any]
     present: int = 0
     nested: bool = False
+    required: bool = False
 
     @property
     def optional(self) -> bool:
-        """Whether a record is without a value."""
-        return self.present < self.records
+        """Whether a record may be without a value."""
+        return self.present < self.records and not self.required
 
 
 def walk(records: Sequence[Any]) -> list[Field]:

@@ -52,13 +52,13 @@ def choose_version(columns: Sequence[Candidate]) -> Choice | None:
         if column.type in {"timestamp", "integer"}
         and not column.field.optional
         and (rank := orders(column.name)) is not None
-        and (rank == 1 or column.type == "timestamp")
+        and (rank == 2 or column.type == "timestamp")
     ]
     if not suited:
         return None
     rank, best = min(suited, key=lambda pair: (pair[0], -len(pair[1].field.values)))
-    why = ("its name tells of changes", "it counts up by its name", "the finest stamp")[rank]
-    return Choice((best.name,), f"a {best.type} in every record; {why}")
+    why = ("its name tells of changes", "the finest stamp", "a counter by its name")[rank]
+    return Choice((best.name,), f"in every record; {why}")
 
 
 def choose_key(columns: Sequence[Candidate], records: Sequence[Any], version: str | None) -> Choice | None:
@@ -67,7 +67,7 @@ def choose_key(columns: Sequence[Candidate], records: Sequence[Any], version: st
     parts.sort(key=lambda column: column.cost)
     total = len(records)
     for column in parts:
-        if column.name != version and column.cost <= 3 and len(column.field.values) == total:
+        if column.name != version and column.cost <= 3 and len(column.field.values) == column.field.present:
             return Choice((column.name,), f"unique over {total} record{'s' if total > 1 else ''}, never null")
     moving = next((column for column in parts if column.name == version), None)
     if moving is not None and (state := _state(parts, moving, records)) is not None:
@@ -119,8 +119,18 @@ def _twins(group: Sequence[Candidate]) -> int:
     return len(stems) - len(set(stems))
 
 
+def _tells_apart(group: Sequence[Candidate], records: Sequence[Any]) -> bool:
+    """Whether no two records agree in these; those that lack one of them are not looked at."""
+    found = [values for record in records if None not in (values := _values(group, record))]
+    return len(set(found)) == len(found)
+
+
 def _distinct(group: Sequence[Candidate], records: Sequence[Any]) -> int:
-    return len({tuple(lookup(record, column.path) for column in group) for record in records})
+    return len({_values(group, record) for record in records})
+
+
+def _values(group: Sequence[Candidate], record: Any) -> tuple[Any, ...]:
+    return tuple(lookup(record, column.path) for column in group)
 
 
 def _names(group: Sequence[Candidate]) -> tuple[str, ...]:

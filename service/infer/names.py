@@ -45,10 +45,10 @@ def tells_time(name: str) -> bool:
 
 
 def orders(name: str) -> int | None:
-    """Say how well a column's name suits a version: 0 tells of changes, 1 counts, 2 is a bare stamp, None none."""
+    """Say how well a column's name suits a version: 0 tells of changes, 1 is a bare stamp, 2 counts, None none."""
     if _CHANGED.search(name):
         return 0
-    return 1 if _SEQUENCE.search(name) else 2 if _STAMP.search(name) else None
+    return 1 if _STAMP.search(name) else 2 if _SEQUENCE.search(name) else None
 
 
 def stem(name: str) -> str:

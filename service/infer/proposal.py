@@ -12,12 +12,14 @@ from service.formats import Format
 from service.infer.fields import Field, walk
 from service.infer.guess import Guess, guess
 from service.infer.identity import Candidate, choose_key, choose_version
-from service.infer.names import column_name, snake
+from service.infer.names import column_name, identifies, snake
 from service.infer.records import Found, find
 from service.model import Message
 
 _TEXTUAL = {"csv", "xml"}
 """Formats in which every value is text."""
+_SLIPS = 0.005
+"""Part of the records that may lack an identifier without making it optional."""
 _LOOSE_KEY = 8
 """Columns of the key where nothing identifies a record."""
 
@@ -126,6 +128,8 @@ def _columns(fields: Sequence[Field], *, textual: bool) -> tuple[list[ColumnProp
     for field in fields:
         name = column_name(field.path, taken)
         taken.add(name)
+        # An identifier that hardly ever lacks is one; the provider's rare slip is for the quarantine.
+        field.required = identifies(name) < 2 and field.present >= (1 - _SLIPS) * field.records
         found = guess(name, field, textual=textual)
         columns.append(_column(name, field, found))
         if "on_invalid" not in found.options:
@@ -135,9 +139,11 @@ def _columns(fields: Sequence[Field], *, textual: bool) -> tuple[list[ColumnProp
 
 def _column(name: str, field: Field, found: Guess) -> ColumnProposal:
     options, notes = dict(found.options), [found.note] if found.note else []
+    missing = field.records - field.present
+    if field.required and missing:
+        notes.append(f"missing in {missing} of {field.records}, which will be refused")
     if field.optional:
         options["null"] = True
-        missing = field.records - field.present
         if field.present:
             notes.append(f"null in {missing} of {field.records}")
     return ColumnProposal(name, _source(field.path), found.type, options, notes)

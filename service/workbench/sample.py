@@ -83,7 +83,8 @@ async def sample(
                 pass
             receiving.cancel()
     except ExceptionGroup as failed:
-        _raise(failed)
+        if not link.messages:  # what came before the line went dead is a sample, too
+            _raise(failed)
     return link.messages
 
 

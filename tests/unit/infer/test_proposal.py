@@ -120,6 +120,20 @@ def test_an_identifier_that_repeats_with_new_versions_is_the_key_alone() -> None
     assert "[symbol, ts]" in proposal.key_reason
 
 
+def test_an_identifier_that_hardly_ever_lacks_is_still_the_key() -> None:
+    records: list[dict[str, Any]] = [{"id": str(n), "n": n % 3} for n in range(400)]
+    proposal = proposed([*records, {"n": 1}])
+    assert proposal.key == ("id",)
+    assert proposal.columns[0].notes == ["missing in 1 of 401, which will be refused"]
+    assert proposed([*records[:20], {"n": 1}]).key != ("id",)
+
+
+def test_a_counter_is_the_version_only_where_there_is_no_stamp() -> None:
+    records = [{"id": str(n), "seq": n, "ts": f"2026-01-01T10:00:0{n}Z"} for n in range(9)]
+    assert proposed(records).version == "ts"
+    assert proposed([{"id": each["id"], "seq": each["seq"]} for each in records]).version == "seq"
+
+
 def test_what_nothing_identifies_says_so() -> None:
     proposal = proposed([{"a": "x", "b": 1}] * 4)
     assert proposal.key == ("a", "b")
