@@ -62,10 +62,14 @@ def said(value: Any) -> str:
 
 
 def _as_far(record: Any, path: Path) -> Path:
-    end = len(path)
-    while end and lookup(record, path[:end]) is None:
-        end -= 1
-    return path[:end]
+    """Cut a path where the record ends; a null is there."""
+    value = record
+    for length, step in enumerate(path):
+        inside = isinstance(value, dict) if isinstance(step, str) else isinstance(value, list)
+        if not inside or (step not in value if isinstance(step, str) else step >= len(value)):
+            return path[:length]
+        value = value[step]
+    return path
 
 
 def _lines(path: Path, lead: str, value: Any, depth: int, tail: str) -> Iterator[Line]:

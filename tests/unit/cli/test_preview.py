@@ -1,6 +1,5 @@
 import asyncio
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -92,4 +91,5 @@ async def test_a_real_provider_is_asked_once_and_nothing_is_loaded(folder: Path)
         code, out, err = await preview
     assert (code, err, len(site.asked)) == (0, "", 1)
     assert "2 records: 2 load" in out
-    assert sorted(os.listdir(folder)) == ["both.json", "config.yaml", "good.json"]  # no spool, no database
+    left = await asyncio.to_thread(lambda: sorted(path.name for path in folder.iterdir()))
+    assert left == ["both.json", "config.yaml", "good.json"]  # no spool, no database

@@ -44,13 +44,14 @@ def test_a_deep_record_is_written_as_far_as_it_fits() -> None:
         (("a.b",), ("a", "b")),
         (("x", "a.b"), ("a", "b")),
         (("a.x.y",), ("a",)),
+        (("a.null",), ("a", "null")),
         (("x",), ()),
         (("$feed",), None),
         ((), None),
     ],
 )
 def test_a_value_is_located_where_its_path_leads_or_ends(paths: tuple[str, ...], place: Any) -> None:
-    assert located({"a": {"b": 1}}, paths) == place
+    assert located({"a": {"b": 1, "null": None}}, paths) == place
 
 
 @pytest.mark.parametrize(
