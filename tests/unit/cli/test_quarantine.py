@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.config.load import load
-from service.transform.transform import Transform
+from service.transform.transform import Piece, Transform
 from tests.store_feed import Feed, store_of
 from tests.unit.cli.commands import CONFIG, Ended, headrace
 from tests.unit.transform.making import message
@@ -25,7 +25,7 @@ async def folder(tmp_path: Path, database: str) -> AsyncIterator[Path]:
     async with store_of(database, dict(config.tables)) as store:
         await store.prepare()
         sent = message(RECORDS)
-        mapped = transform.map(sent, transform.decode(sent))
+        mapped = transform.map([Piece(sent, transform.read(sent))])
         feed = Feed(store, "acme.polled")
         await feed.commit(feed.write({"goals": mapped.rows}, mapped.refusals))
         yield tmp_path
