@@ -72,7 +72,9 @@ async def _receive(config: Config, transform: Transform, limit: int, seconds: fl
 def _headline(trial: Trial, transform: Transform) -> tuple[str, str]:
     if trial.outcome == "refused":
         return f"is refused: {trial.verdict.reason}", "bold red"
-    return ("is left out", "yellow") if trial.outcome == "filtered" else (f"loads into {transform.table}", "green")
+    if trial.outcome == "filtered":
+        return "is left out", "yellow"
+    return ("deletes its row of " if trial.deletes else "loads into ") + transform.table, "green"
 
 
 def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial]) -> None:
@@ -81,10 +83,11 @@ def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial]) -> None:
         terminal.print(f"{feed}: no message came; --seconds waits longer")
         return
     outcomes = Counter(trial.outcome for trial in tried)
+    deleted = f"{outcomes['deletes']} delete, " if outcomes["deletes"] else ""
     reasons = Counter(trial.verdict.reason for trial in tried if trial.verdict.reason)
     told = ", ".join(f"{reason} ({number})" for reason, number in reasons.most_common(5))
     terminal.print(
-        f"{feed}: {len(tried)} records: {outcomes['loads']} load, {outcomes['filtered']} left out, "
+        f"{feed}: {len(tried)} records: {outcomes['loads']} load, {deleted}{outcomes['filtered']} left out, "
         f"{outcomes['refused']} refused{f': {told}' if told else ''}"
     )
 
@@ -93,7 +96,7 @@ def _document(feed: str, tried: Sequence[Trial], chosen: Sequence[Trial], column
     outcomes = Counter(trial.outcome for trial in tried)
     return {
         "feed": feed,
-        "records": {"loads": outcomes["loads"], "filtered": outcomes["filtered"], "refused": outcomes["refused"]},
+        "records": {outcome: outcomes[outcome] for outcome in ("loads", "deletes", "filtered", "refused")},
         "shown": [
             {
                 "number": trial.number,

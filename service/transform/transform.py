@@ -65,6 +65,7 @@ class Transform:
         deletable: whether each row is followed by a flag that says whether it is to be deleted.
 
     Attributes:
+        deletable: as above.
         keys: gives the keys of the feed's records; None for a feed without `absent`.
 
     Raises:
@@ -74,6 +75,7 @@ class Transform:
     def __init__(self, feed: str, settings: FeedSettings, name: str, table: Table, *, deletable: bool = False) -> None:
         self.feed = feed
         self.table = name
+        self.deletable = deletable
         self._records = settings.records
         self._format = cast("Format", settings.format)
         where = Where(settings.where) if settings.where is not None else None

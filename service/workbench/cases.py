@@ -26,6 +26,8 @@ from service.workbench.trial import Trial, trials
 RECEIVED_AT = 1767225600.0
 """When the messages of cases arrive: 2026-01-01T00:00:00Z, so that ``$received_at`` is the same every time."""
 
+_OUTCOMES = ("loads", "deletes", "refused", "filtered")
+
 
 class Refused(Settings):
     """A refusal that is expected."""
@@ -51,6 +53,8 @@ class Case(Settings):
     """The parameters of the request, for `$params`."""
     rows: tuple[dict[str, Any], ...] = ()
     """The rows, in order; columns that are not named may hold anything."""
+    deleted: tuple[dict[str, Any], ...] = ()
+    """The rows that are deleted, in order: their key and version."""
     refused: tuple[Refused, ...] = ()
     """The refusals, in order."""
     filtered: int = Field(default=0, ge=0)
@@ -122,16 +126,17 @@ def run(case: Case, config: Config, transform: Transform, folder: Path) -> list[
     """
     tried = list(trials(transform, _messages(case, transform, folder)))
     columns = config.tables[transform.table].columns
-    rows = [trial for trial in tried if trial.outcome == "loads"]
-    refused = [trial for trial in tried if trial.outcome == "refused"]
-    filtered = len(tried) - len(rows) - len(refused)
-    differences = _counted("rows", len(case.rows), len(rows), refused)
-    for number, (wanted, trial) in enumerate(zip(case.rows, rows, strict=False), 1):
-        differences += _of_row(f"row {number}", wanted, trial, columns)
+    by = {outcome: [trial for trial in tried if trial.outcome == outcome] for outcome in _OUTCOMES}
+    refused = by["refused"]
+    differences = []
+    for what, outcome, rows in (("row", "loads", case.rows), ("deleted", "deletes", case.deleted)):
+        differences += _counted(f"{what}s" if what == "row" else what, len(rows), len(by[outcome]), refused)
+        for number, (wanted, trial) in enumerate(zip(rows, by[outcome], strict=False), 1):
+            differences += _of_row(f"{what} {number}", wanted, trial, columns)
     differences += _counted("refused", len(case.refused), len(refused), refused)
     for number, (expected, trial) in enumerate(zip(case.refused, refused, strict=False), 1):
         differences += _of_refusal(f"refusal {number}", expected, trial)
-    return differences + _counted("filtered", case.filtered, filtered, [])
+    return differences + _counted("filtered", case.filtered, len(by["filtered"]), [])
 
 
 def _messages(case: Case, transform: Transform, folder: Path) -> Sequence[Message]:

@@ -17,17 +17,21 @@ class Trial(msgspec.Struct, frozen=True):
     Attributes:
         number: of the record within its message, from 0.
         record: decoded; the whole message as text where it does not decode.
-        verdict: its row, its refusal, or neither where it is left out.
+        verdict: its row, of the table's columns alone; its refusal; or neither where it is left out.
+        deletes: the record deletes the row of its key.
     """
 
     number: int
     record: Any
     verdict: Verdict
+    deletes: bool = False
 
     @property
     def outcome(self) -> str:
-        """Say in a word what becomes of it: loads, refused or filtered."""
-        return "loads" if self.verdict.row is not None else "refused" if self.verdict.reason else "filtered"
+        """Say in a word what becomes of it: loads, deletes, refused or filtered."""
+        if self.verdict.row is not None:
+            return "deletes" if self.deletes else "loads"
+        return "refused" if self.verdict.reason else "filtered"
 
 
 def trials(transform: Transform, messages: Sequence[Message]) -> Iterator[Trial]:
@@ -41,4 +45,7 @@ def trials(transform: Transform, messages: Sequence[Message]) -> Iterator[Trial]
             yield Trial(0, text, Verdict(None, refusal.reason, refusal.detail))
             continue
         for number, record in enumerate(records):
-            yield Trial(number, record, transform.attempt(message, record))
+            verdict, deletes = transform.attempt(message, record), False
+            if transform.deletable and verdict.row is not None:
+                verdict.row, deletes = verdict.row[:-1], verdict.row[-1]
+            yield Trial(number, record, verdict, deletes)

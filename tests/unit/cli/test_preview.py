@@ -46,7 +46,7 @@ def test_a_refused_record_comes_first_and_says_why(folder: Path) -> None:
 def test_machines_get_raw_row_and_reason_with_exact_digits(folder: Path) -> None:
     code, out, _ = headrace(folder, "preview", "acme.polled", "--from", "both.json", "--json")
     found = json.loads(out)
-    assert (code, found["records"]) == (1, {"loads": 1, "filtered": 0, "refused": 1})
+    assert (code, found["records"]) == (1, {"loads": 1, "deletes": 0, "filtered": 0, "refused": 1})
     assert [shown["reason"] for shown in found["shown"]] == ["n: max", None]
     assert '"price": 2.10' in out
     assert found["shown"][1]["row"] == {"id": "a", "at": "2026-01-01T10:00:00Z", "n": 1, "price": 2.1}
@@ -57,6 +57,17 @@ def test_a_file_of_frames_has_one_in_each_line(folder: Path) -> None:
     code, out, _ = headrace(folder, "preview", "acme.heard", "--from", "frames")
     assert code == 0
     assert "2 records: 1 load, 1 left out, 0 refused" in out
+
+
+def test_a_record_that_deletes_says_so(folder: Path) -> None:
+    (folder / "config.yaml").write_text(
+        CONFIG.replace("records: goals,", "records: goals, delete_when: 'gone == true',")
+    )
+    (folder / "gone.json").write_text(f'{{"goals":[{GOOD[:-1]},"gone":true}},{GOOD}]}}')
+    code, out, _ = headrace(folder, "preview", "acme.polled", "--from", "gone.json")
+    assert code == 0
+    assert out.startswith("record 1 deletes its row of goals\n")
+    assert "2 records: 1 load, 1 delete, 0 left out, 0 refused" in out
 
 
 def test_bytes_that_do_not_decode_are_refused_whole(folder: Path) -> None:

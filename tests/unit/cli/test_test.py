@@ -66,6 +66,19 @@ def test_each_kind_of_failure_is_told(folder: Path, old: str, new: str, said: st
     assert said in out
 
 
+def test_a_deletion_is_expected_by_its_key(folder: Path) -> None:
+    config = CONFIG.replace("records: goals,", "records: goals, delete_when: 'n == 1',")
+    (folder / "config.yaml").write_text(config)
+    (folder / "cases.yaml").write_text(
+        CASES.replace("rows: [{id: a,", "deleted: [{id: a,").replace(", price: 2.1}", "}")
+    )
+    assert headrace(folder, "test").code == 0
+    (folder / "cases.yaml").write_text(CASES)
+    code, out, _ = headrace(folder, "test")
+    assert code == 1
+    assert "    deleted\n      expected  0\n      found     1\n" in out
+
+
 def test_machines_get_the_differences_as_json(folder: Path) -> None:
     (folder / "cases").mkdir()
     (folder / "cases" / "more.yaml").write_text(

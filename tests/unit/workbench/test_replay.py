@@ -8,8 +8,9 @@ import asyncpg
 import msgspec
 import pytest
 
+from service.config.feeds import FeedSettings
 from service.errors import FormatError
-from service.model import Counts, Message
+from service.model import Counts, Message, Refusal
 from service.store.review import Review, Selection
 from service.store.store import Store
 from service.transform.transform import Piece, Transform
@@ -169,6 +170,29 @@ async def test_what_the_configuration_leaves_out_now_is_counted_as_filtered(stor
     await load(Feed(store), {"id": "a", "at": 1, "n": 50})
     assert (await replay(store, transform_of(where="n < 9"))).counts == Counts(received=1, filtered=1)
     await balance(store, database)
+
+
+async def test_a_deletion_that_was_refused_deletes_its_row_and_stays_gone(database: str) -> None:
+    tables = {"t": table("id", WIDER, "at")}
+    transform = Transform(
+        "acme.scores",
+        FeedSettings.model_validate(
+            {"into": "t", "map": {name: name for name in WIDER}, "delete_when": "gone == true"}
+        ),
+        "t",
+        tables["t"],
+        deletable=True,
+    )
+    async with store_of(database, tables, deletable=["t"]) as store:
+        await store.prepare()
+        feed, gone = Feed(store), {"id": "a", "at": 5, "gone": True}
+        body = msgspec.json.encode(gone)
+        refusal = Refusal("acme.scores", "t", "at: required", "", body, body, 1767355200.0)
+        await feed.commit(feed.write({"t": [("a", 1, 1, False)]}, [refusal]))
+        assert (await replay(store, transform)).counts == Counts(received=1, deleted=1)
+        counts = await feed.commit(feed.write({"t": [("a", 4, 4, False)]}))
+        assert counts == Counts(received=1, stale=1)
+        assert await fetch(database, "SELECT * FROM t") == []
 
 
 async def test_feed_reason_and_where_select(store: Store, database: str) -> None:
