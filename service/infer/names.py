@@ -4,6 +4,7 @@ import re
 from collections.abc import Container
 
 from service.config.paths import Path
+from service.config.tablecheck import SYSTEM_COLUMNS
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+|[^\W_]+")
 _MAX = 60
@@ -25,10 +26,10 @@ def snake(text: str) -> str:
 
 
 def column_name(path: Path, taken: Container[str]) -> str:
-    """Name the column of a path: ``a.b`` is ``a_b``; a name that is taken gets a number."""
+    """Name the column of a path: ``a.b`` is ``a_b``; a name that is taken, or Postgres's own, gets a number."""
     base = snake("_".join(f"item_{step}" if isinstance(step, int) else step for step in path)) or "value"
     name, number = base, 1
-    while name in taken:
+    while name in taken or name in SYSTEM_COLUMNS:
         number += 1
         name = f"{base}_{number}"
     return name

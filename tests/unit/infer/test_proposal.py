@@ -91,12 +91,15 @@ def test_nested_objects_become_columns_and_maps_with_data_as_keys_stay_json() ->
 
 
 def test_columns_that_would_have_one_name_are_numbered() -> None:
-    assert [found.name for found in proposed([{"a_b": 1, "a": {"b": 2}, "A B": 3, "$x": 4, "1": 5}]).columns] == [
+    assert [
+        found.name for found in proposed([{"a_b": 1, "a": {"b": 2}, "A B": 3, "$x": 4, "1": 5, "xmax": 6}]).columns
+    ] == [
         "a_b",
         "a_b_2",
         "a_b_3",
         "x",
         "_1",
+        "xmax_2",
     ]
 
 
