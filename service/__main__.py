@@ -5,8 +5,14 @@ import typer
 from service.cli.check import check
 from service.cli.ddl import ddl
 from service.cli.demo import demo
+from service.cli.infer import infer
+from service.cli.preview import preview
+from service.cli.quarantine import quarantine
 from service.cli.run import run
 from service.cli.schema import schema
+from service.cli.status import status
+from service.cli.test import run_cases
+from service.cli.top import top
 
 
 def main() -> None:
@@ -18,8 +24,10 @@ def main() -> None:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (run, demo, check, schema, ddl):
+    for command in (run, demo, check, infer, preview, status, top, schema, ddl):
         app.command(command.__name__)(command)
+    app.command("test")(run_cases)
+    app.add_typer(quarantine)
     app()
 
 

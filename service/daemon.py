@@ -72,7 +72,7 @@ class Daemon:
                 async with (
                     serve(self.overview, config.http),
                     open_buffer(config.buffer, list(config.feeds())) as buffer,
-                    _database(config) as url,
+                    database(config) as url,
                     Store(config.database, config.tables, url, config.deletable()) as store,
                     asyncio.timeout(None) as self._deadline,
                 ):
@@ -148,7 +148,7 @@ class Daemon:
 
 
 @contextlib.asynccontextmanager
-async def _database(config: Config) -> AsyncIterator[str]:
+async def database(config: Config) -> AsyncIterator[str]:
     """Give the URL of the database, running one if that is what is configured."""
     url = config.database.url.get_secret_value()
     if url != "embedded":

@@ -10,7 +10,8 @@ HeadraceError
  |-- StoreLost         the database is away or asks for patience: the same batch again, for ever
  |-- RowRefused        the database refused one row: that row to quarantine, the others again
  |-- TableRefused      a table is missing, changed or forbidden: its feeds park in the buffer until it heals
- `-- PositionTaken     somebody else moved this feed's position: two daemons run one feed
+ |-- PositionTaken     somebody else moved this feed's position: two daemons run one feed
+ `-- EntriesTaken      somebody else settled these entries of the quarantine: read them again
 
 Anything else is a bug: the daemon drains and exits 1 with the traceback.
 """
@@ -127,3 +128,7 @@ class TableRefused(HeadraceError):
 
 class PositionTaken(HeadraceError):
     """The committed position of a feed is not the one this daemon left there."""
+
+
+class EntriesTaken(HeadraceError):
+    """Entries of the quarantine were settled meanwhile by somebody else."""

@@ -62,6 +62,7 @@ class Refusal(msgspec.Struct, frozen=True):
         message: the raw bytes of the message.
         received_at: as in Message.
         index: number of the record within its message, from 0.
+        meta: as in Message: what it takes to decode and map the record again.
     """
 
     feed: str
@@ -72,6 +73,7 @@ class Refusal(msgspec.Struct, frozen=True):
     message: bytes
     received_at: float
     index: int = 0
+    meta: Mapping[str, Any] | None = None
 
 
 class Counts(msgspec.Struct):

@@ -19,7 +19,7 @@ MAX_NAME = 63
 FORMATS = ("iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
 """Named formats of a timestamp; any other is a strptime pattern."""
 
-_SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 """Every table of Postgres has these (PostgreSQL, section 5.6)."""
 _UNORDERED = {"json", "boolean", "bytes"}
 _FITTING: dict[str, set[str]] = {
@@ -70,7 +70,7 @@ def _check_names(path: Path, raw: dict[str, Any], report: Report) -> None:
             report.add(
                 "wrong-name", at, "ON CONFLICT calls the new row `excluded`; name the table otherwise", at_key=True
             )
-        elif at != path and at[-1] in _SYSTEM_COLUMNS:
+        elif at != path and at[-1] in SYSTEM_COLUMNS:
             report.add("wrong-name", at, "every table of Postgres has a column of this name already", at_key=True)
 
 

@@ -168,6 +168,21 @@ class Format(Connector, ABC):
         """Name the format that a message is decoded as."""
         return str(self.model_dump()["kind"])
 
+    def beside(self, message: Message) -> Mapping[str, Any] | None:
+        """Give the meta data that one record of the message needs, besides its raw bytes, to be read again."""
+        return message.meta
+
+    def reread(self, message: Message) -> Any:
+        """Give the record whose raw bytes, as ``raw`` gave them, are the message's body, and its meta from ``beside``.
+
+        Raises:
+            FormatError: the bytes are not one record.
+        """
+        records = self.decode(message, None)
+        if len(records) != 1:
+            raise FormatError(f"these bytes hold {len(records)} records, not the one that was refused")
+        return records[0]
+
 
 def refuse_rest(message: Message) -> None:
     """Raise what a cutter found wrong with the body that a message is the rest of.

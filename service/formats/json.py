@@ -77,6 +77,10 @@ class Json(Format):
         refuse_rest(message)
         return parse(message.body)
 
+    def reread(self, message: Message) -> Any:
+        """Give the one record, which may be a list; see Format."""
+        return parse(message.body)
+
     def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:  # noqa: ARG002  UTF-8
         """Cut the array at ``records``; see Format."""
         return Gatherer(size) if self.single else _Elements(parse_path(records) if records is not None else (), size)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +14,16 @@ from service.store.write import Write
 
 _OF_FEED = sa.select(positions).where(positions.c.feed == sa.bindparam("feed"))
 _LOCKED = _OF_FEED.with_for_update()
-_MOVE = sa.update(positions).where(positions.c.feed == sa.bindparam("of_feed")).values(updated_at=sa.func.now())
+# Counts are added here, not set: a replay of quarantined records moves them, too, while a daemon runs the feed.
+_ADD = (
+    sa.update(positions)
+    .where(positions.c.feed == sa.bindparam("of_feed"))
+    .values({name: positions.c[name] + sa.bindparam(f"more_{name}") for name in COUNTS} | {"updated_at": sa.func.now()})
+    .returning(*(positions.c[name] for name in COUNTS))
+)
+_MOVE = _ADD.values(
+    {name: sa.bindparam(f"to_{name}", type_=positions.c[name].type) for name in ("lane", "sequence", "source")}
+)
 _BEGIN = pg.insert(positions).on_conflict_do_nothing()
 
 
@@ -47,19 +57,32 @@ async def move(connection: AsyncConnection, write: Write, counts: Counts) -> Com
     Raises:
         StoreLost: another transaction began the position meanwhile; the next try will see it.
     """
-    total = Counts()
     source = write.source
-    if write.before is not None:
-        total.add(write.before.counts)
-        source = source if source is not None else write.before.source
-    total.add(counts)
-    values: dict[str, Any] = {"lane": write.lane, "sequence": write.last, "source": source}
-    values |= {name: getattr(total, name) for name in COUNTS}
-    if write.before is not None:
-        await connection.execute(_MOVE, {"of_feed": write.feed, **values})
-    elif not (await connection.execute(_BEGIN, {"feed": write.feed, **values})).rowcount:
-        raise StoreLost(f"{write.feed}: its position has just been written by another transaction")
-    return Commit(write.lane, write.last, source, total)
+    if source is None and write.before is not None:
+        source = write.before.source
+    if write.before is None:
+        values = {"feed": write.feed, "lane": write.lane, "sequence": write.last, "source": source, **_terms(counts)}
+        if not (await connection.execute(_BEGIN, values)).rowcount:
+            raise StoreLost(f"{write.feed}: its position has just been written by another transaction")
+        return Commit(write.lane, write.last, source, msgspec.structs.replace(counts))
+    values = {"to_lane": write.lane, "to_sequence": write.last, "to_source": source}
+    values |= {"of_feed": write.feed, **_terms(counts, "more_")}
+    total = (await connection.execute(_MOVE, values)).one()
+    return Commit(write.lane, write.last, source, Counts(*total))
+
+
+async def lock(connection: AsyncConnection, feed: str) -> None:
+    """Keep the feed's position, and so its daemon's next commit, until the transaction ends."""
+    await connection.execute(_LOCKED, {"feed": feed})
+
+
+async def add(connection: AsyncConnection, feed: str, counts: Counts) -> None:
+    """Add to a feed's ledger, negative figures too, and leave its position where it is."""
+    await connection.execute(_ADD, {"of_feed": feed, **_terms(counts, "more_")})
+
+
+def _terms(counts: Counts, prefix: str = "") -> dict[str, Any]:
+    return {f"{prefix}{name}": getattr(counts, name) for name in COUNTS}
 
 
 def _commit(row: "sa.Row[Any] | None") -> Commit | None:

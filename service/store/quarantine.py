@@ -29,14 +29,16 @@ def _values(refusal: Refusal) -> dict[str, Any]:
         "provider": refusal.feed.partition(".")[0],
         "feed": refusal.feed,
         "table_name": refusal.table,
-        "reason": _storable(refusal.reason),
-        "detail": _storable(refusal.detail),
+        "reason": storable(refusal.reason),
+        "detail": storable(refusal.detail),
         "record": refusal.record,
         "message": refusal.message if whole else None,
+        "number": refusal.index,
+        "meta": refusal.meta,
         "received_at": datetime.fromtimestamp(refusal.received_at, UTC),
     }
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Escape what text in Postgres cannot hold: NUL and lone surrogates, which a refused value may well contain."""
     return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()

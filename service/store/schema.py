@@ -53,6 +53,9 @@ quarantine = Table(
     Column("detail", Text, nullable=False),
     Column("record", LargeBinary),
     Column("message", LargeBinary),
+    # What it takes to decode and map the record again: its number in the message, and the message's meta data.
+    Column("number", Integer, nullable=False, server_default="0"),
+    Column("meta", JSON(none_as_null=True)),
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("resolved_at", DateTime(timezone=True)),

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
+from typing import TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,6 +28,9 @@ from service.store.sqlstate import RowFault, faults
 from service.store.tables import build
 from service.store.upsert import Upsert, driver_of, lock_sql
 from service.store.write import Sweep, Write
+
+T = TypeVar("T")
+Work: TypeAlias = Callable[[AsyncConnection, Mapping[str, Folded]], Awaitable[T]]
 
 COMMIT_SECONDS = 120.0
 """The longest that one attempt may take: a network that swallows packets is not noticed otherwise."""
@@ -142,11 +147,25 @@ class Store:
             TableRefused: a table is missing, changed or forbidden; nothing was written.
             PositionTaken: the feed's position is not ``write.before``.
         """
-        folded = {name: self._folds[name](write.rows[name]) for name in sorted(write.rows) if write.rows[name]}
+        return await self.transact(write.rows, partial(self._write, write))
+
+    async def transact(self, rows: Mapping[str, Sequence[Row]], work: Work[T]) -> T:
+        """Do work in one transaction, which is undone whole if it fails.
+
+        Args:
+            rows: that the work is to put, by table.
+            work: is given the connection and the rows, folded by key.
+
+        Raises:
+            StoreLost: the database is away, or the answer to COMMIT was lost.
+            RowRefused: rows must be taken out first.
+            TableRefused: a table is missing, changed or forbidden.
+        """
+        folded = {name: self._folds[name](rows[name]) for name in sorted(rows) if rows[name]}
         try:
             with faults():
                 async with self._turn() as connection:
-                    return await self._write(connection, write, folded)
+                    return await work(connection, folded)
         except RowFault as fault:
             refused = await self._isolate(folded, fault)
         raise refused
@@ -160,22 +179,28 @@ class Store:
         async with self._turns, asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
             yield connection
 
-    async def _write(
-        self, connection: AsyncConnection, write: Write, folded: Mapping[str, Folded]
-    ) -> tuple[Commit, Counts, dict[str, Counts]]:
-        started = time.monotonic()
-        done = await positions.settled(connection, write)
-        if done is not None:
-            return _repeated(write, done)
+    async def put(self, connection: AsyncConnection, folded: Mapping[str, Folded]) -> dict[str, Counts]:
+        """Write rows in a transaction that has begun; return what became of them, by table."""
         await self._begin(connection, folded)
-        counts = Counts()
-        counts.add(write.counts)
         tables = {}
         for name, rows in folded.items():
             tables[name] = await self._upserts[name].write(connection, rows.rows)
             tables[name].duplicate += rows.duplicate
             tables[name].stale += rows.stale
-            counts.add(tables[name])
+        return tables
+
+    async def _write(
+        self, write: Write, connection: AsyncConnection, folded: Mapping[str, Folded]
+    ) -> tuple[Commit, Counts, dict[str, Counts]]:
+        started = time.monotonic()
+        done = await positions.settled(connection, write)
+        if done is not None:
+            return _repeated(write, done, await batches.recall(connection, write))
+        counts = Counts()
+        counts.add(write.counts)
+        tables = await self.put(connection, folded)
+        for written in tables.values():
+            counts.add(written)
         if (sweep := write.sweep) is not None:
             gone = Counts(absent=await self._sweep(connection, sweep))
             tables.setdefault(sweep.table, Counts()).add(gone)
@@ -235,9 +260,9 @@ class Store:
         }
 
 
-def _repeated(write: Write, done: Commit) -> tuple[Commit, Counts, dict[str, Counts]]:
-    """Account for a batch that is already committed: what its commit added to the ledger."""
-    counts = _minus(done.counts, write.before.counts if write.before else Counts())
+def _repeated(write: Write, done: Commit, noted: Counts | None) -> tuple[Commit, Counts, dict[str, Counts]]:
+    """Account for a batch that is already committed: what was noted of it, or what its commit added to the ledger."""
+    counts = noted or _minus(done.counts, write.before.counts if write.before else Counts())
     tables = list(write.rows)
     return done, counts, {tables[0]: _minus(counts, write.counts)} if len(tables) == 1 else {}
 

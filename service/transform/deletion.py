@@ -47,6 +47,7 @@ class Deletion:
     def judge(self, record: Any, message: Message) -> Verdict:
         """Judge a deletion whose key or version failed."""
         verdict = self._judge.judge(record, message)
+        verdict.values = ()  # of some columns only
         if verdict.row is not None:
             values: list[Any] = [None] * self._size
             for number, value in zip(self._numbers, verdict.row, strict=True):

@@ -13,18 +13,38 @@ from service.transform.columns import ColumnCode
 from service.transform.violations import Violation, shown
 
 
-class Verdict(msgspec.Struct):
-    """What becomes of a record that failed.
+class Fault(msgspec.Struct, frozen=True):
+    """What is wrong with one value of a record.
 
     Attributes:
-        row: its row, where `on_invalid: null` makes it fit; None where it is left out or refused.
+        column: whose rule it breaks.
+        paths: where the column's value comes from.
+        rule: short and stable: ``max``.
+        told: a sentence with column, path, value, rule and what would make it pass.
+    """
+
+    column: str
+    paths: tuple[str, ...]
+    rule: str
+    told: str
+
+
+class Verdict(msgspec.Struct):
+    """What becomes of a record.
+
+    Attributes:
+        row: its row; None where it is left out or refused.
         reason: of the refusal; empty where there is none.
         detail: of the refusal.
+        faults: of the refusal, as far as columns are concerned.
+        values: of a refused record, column by column; those at fault hold their default, or None.
     """
 
     row: Row | None = None
     reason: str = ""
     detail: str = ""
+    faults: tuple[Fault, ...] = ()
+    values: Row = ()
 
 
 class Judge:
@@ -36,7 +56,7 @@ class Judge:
     def judge(self, record: Any, message: Message) -> Verdict:
         """Judge a record. One fault under `on_invalid: drop` is enough to leave it out."""
         values: list[Any] = []
-        faults: list[tuple[ColumnCode, Violation]] = []
+        faults: list[Fault] = []
         for column, settle, on_invalid in self._columns:
             try:
                 values.append(settle(record, message))
@@ -45,20 +65,33 @@ class Judge:
                     return Verdict()
                 values.append(column.fallback)
                 if on_invalid != "null" or (column.fallback is None and not column.column.null):
-                    faults.append((column, violation))
+                    told = _told(column, violation, record)
+                    faults.append(Fault(column.name, column.paths, violation.rule, told))
         if not faults:
             return Verdict(tuple(values))
-        detail = ". ".join(_told(column, fault, record) for column, fault in faults)
-        return Verdict(None, f"{faults[0][0].name}: {faults[0][1].rule}", detail)
+        reason = f"{faults[0].column}: {faults[0].rule}"
+        return Verdict(None, reason, ". ".join(fault.told for fault in faults), tuple(faults), tuple(values))
+
+
+def refused_by_database(column: ColumnCode | None, value: Any, rule: str, said: str) -> str:
+    """Tell why the database refused a row; the column is None where the database does not name one of ours."""
+    where = f"{_origin(column)}: {shown(value, column.name, *column.paths)} is " if column is not None else ""
+    remedy = "put the rule into the configuration, change it in the database, or correct the provider"
+    return f"{where}refused by the database [{rule}]: {said}; {remedy}"
 
 
 def _told(column: ColumnCode, violation: Violation, record: Any) -> str:
     """Tell one fault: column, path, value, rule and remedy."""
-    origin = f" ({' or '.join(column.paths)})" if column.paths else ""
     if violation.rule == "required":
         hints = [hint for path in column.paths if (hint := _hint(record, path))]
-        return f"{column.name}{origin} {violation.said}{''.join(hints[:1])}; {violation.remedy}"
-    return f"{column.name}{origin}: {shown(violation.value)} {violation.said}; {violation.remedy}"
+        said = f"{_origin(column)} {violation.said}{''.join(hints[:1])}"
+    else:
+        said = f"{_origin(column)}: {shown(violation.value, column.name, *column.paths)} {violation.said}"
+    return f"{said} [{violation.rule}]; {violation.remedy}"
+
+
+def _origin(column: ColumnCode) -> str:
+    return f"{column.name} ({' or '.join(column.paths)})" if column.paths else column.name
 
 
 def _hint(record: Any, path: str) -> str:

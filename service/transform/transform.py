@@ -14,7 +14,7 @@ from service.model import Message, Refusal, Row
 from service.transform.code import build, indented
 from service.transform.columns import ColumnCode
 from service.transform.deletion import Deletion
-from service.transform.explain import Judge, Verdict
+from service.transform.explain import Judge, Verdict, refused_by_database
 from service.transform.keys import Keys
 from service.transform.shape import Shape
 from service.transform.violations import Violation, kind_of, shown
@@ -65,6 +65,7 @@ class Transform:
         deletable: whether each row is followed by a flag that says whether it is to be deleted.
 
     Attributes:
+        deletable: as above.
         keys: gives the keys of the feed's records; None for a feed without `absent`.
 
     Raises:
@@ -74,11 +75,13 @@ class Transform:
     def __init__(self, feed: str, settings: FeedSettings, name: str, table: Table, *, deletable: bool = False) -> None:
         self.feed = feed
         self.table = name
+        self.deletable = deletable
         self._records = settings.records
         self._format = cast("Format", settings.format)
         where = Where(settings.where) if settings.where is not None else None
         lists = any(path.startswith("[") for value in settings.map.values() for path in value.from_)
         columns = _columns(feed, settings, name, table, lists=lists)
+        self._columns = {column.name: column for column in columns}
         self._judge = Judge(columns, table)
         kinds = (dict, list) if lists else (dict,)
         flags = self._flags = (False,) if deletable else ()
@@ -121,7 +124,7 @@ class Transform:
             if verdict.row is not None:
                 mapped.rows.append(verdict.row)
             elif verdict.reason:
-                mapped.refusals.append(self._refusal(message, index, verdict.reason, verdict.detail))
+                mapped.refusals.append(self.refusal(message, index, verdict.reason, verdict.detail))
             else:
                 mapped.filtered += 1
 
@@ -141,29 +144,68 @@ class Transform:
             self._decoded = (message, self.decode(message))
         return self._decoded[1]
 
+    def attempt(self, message: Message, record: Any) -> Verdict:
+        """Say what becomes of one record: its row, its refusal, or neither where it is left out."""
+        rows: list[Row] = []
+        verdicts: list[Verdict] = []
+
+        def failed(_message: Message, _index: int, failing: Any, fault: Violation) -> None:
+            verdicts.append(self._verdict(message, failing, fault))
+
+        self._run([Piece(message, (record,))], rows, [].append, failed)
+        return Verdict(rows[0]) if rows else verdicts[0] if verdicts else Verdict()
+
+    def reread(self, message: Message) -> Any:
+        """Give the record that a refusal kept; the message's body is the record's own bytes.
+
+        Raises:
+            FormatError: they are not one record.
+        """
+        return self._format.reread(message)
+
     def undecodable(self, message: Message, error: FormatError) -> Refusal:
         """Refuse a whole message that does not decode."""
         kind = self._format.kind_of(message)
-        reason, detail = f"{kind}: not decodable", f"the message is not {kind}: {error}"
-        return Refusal(self.feed, self.table, reason, detail, None, message.body, message.received_at)
+        remedy = "correct the feed's `format` or `records`, or the provider"
+        detail = f"{self.feed}: the message is not {kind}: {error} [not decodable]; {remedy}"
+        reason, body = f"{kind}: not decodable", message.body
+        return Refusal(self.feed, self.table, reason, detail, None, body, message.received_at, meta=message.meta)
 
     def refuse(self, message: Message, row: int, reason: str, detail: str) -> Refusal:
         """Refuse the record of the ``row``-th row, from 0, that a message yields: the database refused the row."""
-        rows = -1
-        for index, record in enumerate(self.read(message)):
-            rows += len(self.map([Piece(message, (record,), index)]).rows)
-            if rows == row:
-                return self._refusal(message, index, reason, detail)
-        return Refusal(self.feed, self.table, reason, detail, None, message.body, message.received_at)
+        rows = 0
+        for index, record in enumerate(self.decode(message)):
+            found = self.attempt(message, record).row
+            rows += found is not None
+            if found is not None and rows > row:
+                return self.refusal(message, index, reason, self.refused(found, reason, detail))
+        detail = f"{self.feed}: {detail}"
+        return Refusal(
+            self.feed, self.table, reason, detail, None, message.body, message.received_at, meta=message.meta
+        )
+
+    def refused(self, row: Row, reason: str, detail: str) -> str:
+        """Tell why the database refused a row, whose ``reason`` begins with the column where that is known."""
+        name, _, rule = reason.rpartition(": ")
+        column = self._columns.get(name)
+        value = row[list(self._columns).index(name)] if column is not None else None
+        return refused_by_database(column, value, rule, detail)
+
+    def refusal(self, message: Message, index: int, reason: str, detail: str) -> Refusal:
+        """Refuse one record of a message that decodes, by its number in the message, from 0."""
+        raw, beside = self._format.raw(message, self._records, index), self._format.beside(message)
+        detail = numbered(self.feed, index, detail)
+        return Refusal(self.feed, self.table, reason, detail, raw, message.body, message.received_at, index, beside)
 
     def _verdict(self, message: Message, record: Any, fault: Violation) -> Verdict:
         """Judge a record by its columns, unless it never came to them."""
         if isinstance(record, Broken):
             return Verdict(None, record.reason, record.detail)
         if fault.rule == "record":
-            return Verdict(None, "record: not an object", f"{shown(record)} {fault.said}; {fault.remedy}")
+            return Verdict(None, "record: not an object", f"{shown(record)} {fault.said} [record]; {fault.remedy}")
         if fault.rule in {"where", "delete_when"}:
-            return Verdict(None, f"{fault.rule}: not computable", f"{fault.said} for {shown(record)}; {fault.remedy}")
+            told = f"{fault.said} for {shown(record)} [{fault.rule}]; {fault.remedy}"
+            return Verdict(None, f"{fault.rule}: not computable", told)
         if self._deletion is not None and self._deletion.when(record):
             return self._deletion.judge(record, message)
         verdict = self._judge.judge(record, message)
@@ -171,9 +213,10 @@ class Transform:
             verdict.row += self._flags
         return verdict
 
-    def _refusal(self, message: Message, index: int, reason: str, detail: str) -> Refusal:
-        raw = self._format.raw(message, self._records, index)
-        return Refusal(self.feed, self.table, reason, detail, raw, message.body, message.received_at, index)
+
+def numbered(feed: str, index: int, detail: str) -> str:
+    """Say whose record a refusal is about; people count from 1."""
+    return f"{feed}, record {index + 1}: {detail}"
 
 
 def _columns(

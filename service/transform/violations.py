@@ -1,11 +1,18 @@
 """What does not fit: the violation of one column's rule, and how values are shown to people."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 _SHOWN = 80
+_LOOKED_AT = 10 * _SHOWN
+"""Characters in which secrets are looked for; more are never shown."""
+_NAMES = r"pass(?:word|wd|phrase)|secret|token|api[-_]?key|authorization|credential"
+_SECRET = re.compile(_NAMES, re.IGNORECASE)
+_SECRET_FIELD = re.compile(rf'("[^"]*(?:{_NAMES})[^"]*":)("(?:\\.|[^"\\])*"?|[^,}}\]]+)', re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=//)[^/@\s\"]*@")
 _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 
 
@@ -32,13 +39,26 @@ def breach(rule: str, said: str, remedy: str) -> Callable[[Any], Violation]:
     return lambda value: Violation(value, rule, said, remedy)
 
 
-def shown(value: Any) -> str:
-    """Give a value as JSON, shortened to about 80 characters."""
+def shown(value: Any, *names: str) -> str:
+    """Give a value as JSON, shortened to about 80 characters; what looks like a secret is three stars.
+
+    Args:
+        value: any that was decoded.
+        names: of the fields that it comes from; a password shows no more by itself than inside its record.
+    """
+    if any(map(is_secret, names)):
+        return '"***"'
     try:
         text = _encode(value).decode()
     except (ValueError, RecursionError):  # a lone surrogate, or nested too deeply to be written
         text = ascii(value) if isinstance(value, str) else kind_of(value)
+    text = _PASSWORD.sub("***@", _SECRET_FIELD.sub(r'\1"***"', text[:_LOOKED_AT]))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def is_secret(name: str) -> bool:
+    """Say whether a field of this name, or a path to it, holds what should not be shown: a password, a token."""
+    return _SECRET.search(name) is not None
 
 
 def kind_of(value: Any) -> str:

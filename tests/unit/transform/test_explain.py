@@ -23,7 +23,7 @@ def test_a_refusal_names_column_path_value_rule_and_remedy() -> None:
     (refusal,) = judged({**GOOD, "score": {"home": 412}}).refusals
     assert refusal.reason == "home_score: max"
     assert refusal.detail == (
-        "home_score (score.home): 412 is more than the maximum 200; "
+        "acme.scores, record 1: home_score (score.home): 412 is more than the maximum 200 [max]; "
         "raise tables.t.columns.home_score.max or correct the provider"
     )
 

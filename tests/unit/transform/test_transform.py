@@ -25,7 +25,7 @@ def test_good_records_become_rows_and_a_bad_one_costs_only_itself() -> None:
         (1, "a: number", b'{"a":"x"}'),
         (2, "record: not an object", b"3"),
     ]
-    assert "3 is a number, not an object; set `records`" in mapped.refusals[1].detail
+    assert "acme.scores, record 3: 3 is a number, not an object [record]; set `records`" in mapped.refusals[1].detail
 
 
 def test_a_refusal_carries_the_message_and_the_literal_bytes_of_the_record() -> None:
@@ -61,11 +61,18 @@ def test_the_record_of_a_row_that_the_database_refused_is_found_again() -> None:
     transform = make(columns, where="b != 'skip'")
     records = [{"b": "skip"}, {"a": 1, "b": "0"}, {"a": 1}, {"a": "x", "b": "1"}, {"b": "skip"}, {"a": 2, "b": "2"}]
     sent = message(records)
-    for row, index in enumerate([1, 3, 5]):
+    for row, (index, value) in enumerate([(1, "1"), (3, "null"), (5, "2")]):
         refusal = transform.refuse(sent, row, "a: check_violation", "the database said so")
         assert refusal.index == index
         assert refusal.record == msgspec.json.encode(records[index])
-        assert (refusal.reason, refusal.detail) == ("a: check_violation", "the database said so")
+        assert (refusal.reason, refusal.detail) == (
+            "a: check_violation",
+            (
+                f'acme.scores, record {index + 1}: a ("a"): {value} is refused by the database [check_violation]: '
+                "the database said so; put the rule into the configuration, change it in the database, or correct the "
+                "provider"
+            ),
+        )
 
 
 def test_lists_are_records_only_where_a_path_begins_with_an_index() -> None:

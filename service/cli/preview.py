@@ -1,0 +1,111 @@
+"""`headrace preview`: fetches a few messages and shows what would become of their records; loads nothing."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from service.cli.options import ConfigPath, as_text, console, read, source_of, stop, transform_of
+from service.cli.side import show
+from service.config.settings import Config
+from service.errors import SourceLost, SourceRefused
+from service.model import Message
+from service.provider import Provider
+from service.transform.transform import Transform
+from service.workbench.sample import from_file, sample
+from service.workbench.trial import Trial, trials
+
+
+def preview(
+    feed: Annotated[str, typer.Argument(metavar="PROVIDER.FEED", help="The feed to look at.")],
+    config: ConfigPath = Path("config.yaml"),
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="Records to show; those that are refused come first.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="The longest to wait for messages.")] = 15.0,
+    file: Annotated[Path | None, typer.Option("--from", help="Recorded bytes to use, instead of asking.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
+) -> None:
+    """Show raw, mapped and refused records of a feed side by side; load nothing.
+
+    Exits 1 when a record is refused, or nothing came.
+    """
+    settings = read(config)
+    transform = transform_of(settings, feed)
+    tried = list(trials(transform, _messages(settings, transform, file, limit, seconds)))
+    chosen = sorted(tried, key=lambda trial: trial.outcome != "refused")[:limit]
+    columns = list(settings.tables[transform.table].columns)
+    if as_json:
+        typer.echo(as_text(_document(feed, tried, chosen, columns)))
+    else:
+        terminal = console()
+        for trial in chosen:
+            terminal.print(Text.assemble((f"record {trial.number + 1} ", "bold"), _headline(trial, transform)))
+            show(terminal, trial.record, trial.verdict, columns, source_of(settings, feed).map)
+            terminal.print()
+        _sum_up(terminal, feed, tried)
+    if not tried or any(trial.outcome == "refused" for trial in tried):
+        raise typer.Exit(1)
+
+
+def _messages(config: Config, transform: Transform, file: Path | None, limit: int, seconds: float) -> Sequence[Message]:
+    try:
+        if file is not None:
+            return from_file(file, transform)
+        return asyncio.run(_receive(config, transform, limit, seconds))
+    except OSError as error:
+        stop(f"{file}: {error.strerror or error}" if file is not None else str(error), 1)
+    except (SourceLost, SourceRefused) as error:
+        stop(f"{transform.feed}: {error.reason}", 1)
+
+
+async def _receive(config: Config, transform: Transform, limit: int, seconds: float) -> list[Message]:
+    name = transform.feed.partition(".")[0]
+    async with Provider(name, config.providers[name]) as provider:
+        return await sample(source_of(config, transform.feed), provider, transform, records=limit, seconds=seconds)
+
+
+def _headline(trial: Trial, transform: Transform) -> tuple[str, str]:
+    if trial.outcome == "refused":
+        return f"is refused: {trial.verdict.reason}", "bold red"
+    if trial.outcome == "filtered":
+        return "is left out", "yellow"
+    return ("deletes its row of " if trial.deletes else "loads into ") + transform.table, "green"
+
+
+def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial]) -> None:
+    """Say how many records came, and what would become of them."""
+    if not tried:
+        terminal.print(f"{feed}: no message came; --seconds waits longer")
+        return
+    outcomes = Counter(trial.outcome for trial in tried)
+    deleted = f"{outcomes['deletes']} delete, " if outcomes["deletes"] else ""
+    reasons = Counter(trial.verdict.reason for trial in tried if trial.verdict.reason)
+    told = ", ".join(f"{reason} ({number})" for reason, number in reasons.most_common(5))
+    terminal.print(
+        f"{feed}: {len(tried)} records: {outcomes['loads']} load, {deleted}{outcomes['filtered']} left out, "
+        f"{outcomes['refused']} refused{f': {told}' if told else ''}"
+    )
+
+
+def _document(feed: str, tried: Sequence[Trial], chosen: Sequence[Trial], columns: Sequence[str]) -> dict[str, Any]:
+    outcomes = Counter(trial.outcome for trial in tried)
+    return {
+        "feed": feed,
+        "records": {outcome: outcomes[outcome] for outcome in ("loads", "deletes", "filtered", "refused")},
+        "shown": [
+            {
+                "number": trial.number,
+                "outcome": trial.outcome,
+                "raw": trial.record,
+                "row": None if trial.verdict.row is None else dict(zip(columns, trial.verdict.row, strict=True)),
+                "reason": trial.verdict.reason or None,
+                "detail": trial.verdict.detail or None,
+            }
+            for trial in chosen
+        ],
+    }

@@ -1,0 +1,51 @@
+"""Trials: what the transform makes of each record of a few messages; nothing is loaded."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from service.errors import FormatError
+from service.model import Message
+from service.transform.explain import Verdict
+from service.transform.transform import Transform
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """One record and what becomes of it.
+
+    Attributes:
+        number: of the record within its message, from 0.
+        record: decoded; the whole message as text where it does not decode.
+        verdict: its row, of the table's columns alone; its refusal; or neither where it is left out.
+        deletes: the record deletes the row of its key.
+    """
+
+    number: int
+    record: Any
+    verdict: Verdict
+    deletes: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """Say in a word what becomes of it: loads, deletes, refused or filtered."""
+        if self.verdict.row is not None:
+            return "deletes" if self.deletes else "loads"
+        return "refused" if self.verdict.reason else "filtered"
+
+
+def trials(transform: Transform, messages: Sequence[Message]) -> Iterator[Trial]:
+    """Try every record of the messages, in order."""
+    for message in messages:
+        try:
+            records = transform.decode(message)
+        except FormatError as error:
+            refusal = transform.undecodable(message, error)
+            text = message.body.decode(errors="replace")
+            yield Trial(0, text, Verdict(None, refusal.reason, refusal.detail))
+            continue
+        for number, record in enumerate(records):
+            verdict, deletes = transform.attempt(message, record), False
+            if transform.deletable and verdict.row is not None:
+                verdict.row, deletes = verdict.row[:-1], verdict.row[-1]
+            yield Trial(number, record, verdict, deletes)
