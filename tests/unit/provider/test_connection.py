@@ -119,6 +119,7 @@ async def test_a_message_above_the_limit_closes_with_1009() -> None:
         b"\xf1\x01x",  # reserved bits without an extension
         b"\x83\x01x",  # a reserved opcode
     ],
+    ids=["masked", "continued", "interrupted", "extended", "unknown"],
 )
 async def test_a_breach_of_the_protocol_is_left_to_the_library_to_judge(wrong: bytes) -> None:
     async with connected() as connection:
