@@ -2,16 +2,19 @@
 
 from decimal import Decimal, DecimalException
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from service.config.paths import Path
+from service.config.paths import Path, parse_path
 from service.errors import FormatError
 
 BOM = b"\xef\xbb\xbf"
 _SHOWN = 40
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DecimalException)
 """What decoding raises, whatever the bytes."""
 
@@ -53,6 +56,19 @@ def walk(document: Any, path: Path, text: str) -> Any:
     if not isinstance(document, list | dict):
         raise FormatError(f"`records: {text}` leads to {_kind(document)}, not to a list or an object")
     return document
+
+
+@lru_cache(maxsize=1)
+def pieces(body: bytes, records: str | None, single: bool) -> list[msgspec.Raw]:  # noqa: FBT001  a part of the key
+    """Cut a text that decodes into the literal bytes of its records.
+
+    They are kept for one text, so that a message of many bad records is not cut for each.
+    """
+    piece: msgspec.Raw = msgspec.Raw(body.removeprefix(BOM))
+    for step in parse_path(records) if records is not None else ():
+        piece = _decode_object(piece)[step] if isinstance(step, str) else _decode_list(piece)[step]
+    text = bytes(piece).strip()
+    return _decode_list(piece) if text.startswith(b"[") and not single else [msgspec.Raw(text)]
 
 
 def _said(error: Exception) -> str:

@@ -168,7 +168,7 @@ class Format(Connector, ABC):
         """Name the format that a message is decoded as."""
         return str(self.model_dump()["kind"])
 
-    def beside(self, message: Message) -> Mapping[str, Any] | None:
+    def beside(self, message: Message, records: str | None) -> Mapping[str, Any] | None:  # noqa: ARG002  XML asks
         """Give the meta data that one record of the message needs, besides its raw bytes, to be read again."""
         return message.meta
 

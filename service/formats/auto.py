@@ -55,6 +55,15 @@ class Auto(Format):
         """Give the record's bytes; see Format."""
         return self._of(message).raw(message, records, index)
 
+    def beside(self, message: Message, records: str | None) -> Mapping[str, Any] | None:
+        """Give what its record needs, and what the message is; see Format."""
+        found = self._of(message)
+        return {**(found.beside(message, records) or {}), "format": found.kind_of(message)}
+
+    def reread(self, message: Message) -> Any:
+        """Give the record; see Format."""
+        return self._of(message).reread(message)
+
     def document(self, message: Message) -> Any:
         """Give the document; see Format."""
         return self._of(message).document(message)

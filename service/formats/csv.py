@@ -106,6 +106,26 @@ class Csv(Format):
         literal = text[row.start : row.end].rstrip("\r\n")
         return literal.encode(self.codec(message.meta or {}, message.body)[0], "surrogateescape")
 
+    def beside(self, message: Message, records: str | None) -> Mapping[str, Any] | None:  # noqa: ARG002  no paths
+        """Give the encoding and the names of the columns, which a row does not tell; see Format."""
+        meta = {**(message.meta or {}), "encoding": self.codec(message.meta or {}, message.body)[0]}
+        if self.header is True:
+            text, _ = self._text(message)
+            meta["columns"] = column_names(_rows(self, text)[0].cells)
+        return meta
+
+    def reread(self, message: Message) -> Any:
+        """Give the row, or a Broken; see Format."""
+        meta = message.meta or {}
+        text, _ = decoded(message.body, str(meta.get("encoding", "utf-8")))
+        rows = _rows(self, text)
+        if len(rows) != 1:
+            raise FormatError(f"these bytes hold {len(rows)} rows, not the one that was refused")
+        names = meta.get("columns") or self.header
+        if isinstance(names, bool):
+            names = [str(number) for number in range(len(rows[0].cells))]
+        return self._record(rows[0], names, int(meta.get("line", 0)) + 1)
+
     def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:  # noqa: ARG002  no paths
         """Cut between rows; see Format."""
         return _RowCutter(self, meta, size)

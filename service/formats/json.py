@@ -3,18 +3,14 @@
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from service.config.paths import Path, parse_path
 from service.formats import PIECE, Cutter, Format, Gatherer, Piece, refuse_rest
-from service.jsontext import BOM, FAULTS, parse, walk
+from service.jsontext import BOM, FAULTS, parse, pieces, walk
 from service.model import Message
-
-_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(rb"[ \t\r\n]*+(?:(" + _STRING + rb')|([{}\[\],:])|[^ \t\r\n"{}\[\],:]++)', re.DOTALL)
@@ -70,7 +66,7 @@ class Json(Format):
 
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
         """Give the record's literal bytes; see Format."""
-        return bytes(_pieces(message.body, records, self.single)[index])
+        return bytes(pieces(message.body, records, self.single)[index])
 
     def document(self, message: Message) -> Any:
         """Give the document itself; see Format."""
@@ -185,13 +181,3 @@ def _name(text: bytes) -> str:
         return msgspec.json.decode(text, type=str)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
-
-
-@lru_cache(maxsize=1)
-def _pieces(body: bytes, records: str | None, single: bool) -> list[msgspec.Raw]:  # noqa: FBT001  a part of the key
-    """Cut a document into its records; kept for one, so that a message of many bad records is not cut for each."""
-    piece: msgspec.Raw = msgspec.Raw(body.removeprefix(BOM))
-    for step in parse_path(records) if records is not None else ():
-        piece = _decode_object(piece)[step] if isinstance(step, str) else _decode_list(piece)[step]
-    text = bytes(piece).strip()
-    return _decode_list(piece) if text.startswith(b"[") and not single else [msgspec.Raw(text)]

@@ -9,7 +9,7 @@ import msgspec
 from service.config.paths import Path, parse_path
 from service.errors import FormatError
 from service.formats import PIECE, Broken, Cutter, Format, Gatherer, Piece, refuse_rest
-from service.jsontext import BOM, FAULTS, parse, walk
+from service.jsontext import BOM, FAULTS, parse, pieces, walk
 from service.model import Message
 
 _decode_lines = msgspec.json.Decoder(float_hook=Decimal).decode_lines
@@ -67,11 +67,13 @@ class Ndjson(Format):
         return decode
 
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
-        """Give the line that the record is on; see Format."""
-        for number, (line, _record) in enumerate(_records(message.body, records, 0)):
-            if number == index:
-                return line
-        raise IndexError(index)
+        """Give the record's literal bytes; of a line that is not readable all of it; see Format."""
+        found = list(_records(message.body, records, 0))
+        line, record = found[index]
+        if records is None or isinstance(record, Broken):
+            return line
+        first = next(number for number, (other, _) in enumerate(found) if other is line)
+        return bytes(pieces(line, records, False)[index - first])
 
     def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:  # noqa: ARG002  lines
         """Cut between lines; see Format."""

@@ -72,6 +72,19 @@ class Xml(Format):
         elements = [root] if records is None else _found(root, records, self.namer())
         return written(elements[index])
 
+    def beside(self, message: Message, records: str | None) -> Mapping[str, Any] | None:
+        """Say whether the record is an element within the document; see Format."""
+        return {**(message.meta or {}), "element": records is not None}
+
+    def reread(self, message: Message) -> Any:
+        """Give the element, which ``raw`` wrote in UTF-8 whatever it came in; see Format."""
+        root, name = self._root(Message(codecs.BOM_UTF8 + message.body, message.received_at)), self.namer()
+        return (
+            value_of(root, name)
+            if (message.meta or {}).get("element")
+            else {name(root, root.tag): value_of(root, name)}
+        )
+
     def document(self, message: Message) -> Any:
         """Give the document as one dict; see Format."""
         return self.decode(message, None)[0]

@@ -193,7 +193,7 @@ class Transform:
 
     def refusal(self, message: Message, index: int, reason: str, detail: str) -> Refusal:
         """Refuse one record of a message that decodes, by its number in the message, from 0."""
-        raw, beside = self._format.raw(message, self._records, index), self._format.beside(message)
+        raw, beside = self._format.raw(message, self._records, index), self._format.beside(message, self._records)
         detail = numbered(self.feed, index, detail)
         return Refusal(self.feed, self.table, reason, detail, raw, message.body, message.received_at, index, beside)
 

@@ -133,6 +133,16 @@ def outcome(case: Case, messages: Sequence[Message]) -> tuple[list[Any], bool]:
 
 
 @each_case
+@given(rows=ROWS.filter(bool), sizes=CUTS)
+@settings(max_examples=40, deadline=None)
+def test_the_raw_bytes_of_a_record_can_be_read_again(case: Case, rows: list[tuple[str, ...]], sizes: list[int]) -> None:
+    for message in pieces(case, chunked(case.body(rows), sizes), 40):
+        for index, record in enumerate(case.format.decode(message, case.records)):
+            raw = case.format.raw(message, case.records, index)
+            assert case.format.reread(Message(raw, 0.0, None, case.format.beside(message, case.records))) == record
+
+
+@each_case
 @given(rows=ROWS, sizes=CUTS, size=st.sampled_from([1, 40, 200]))
 @settings(max_examples=60, deadline=None)
 def test_a_body_cut_anywhere_in_any_chunks_gives_the_records_of_the_whole(

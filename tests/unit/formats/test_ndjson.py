@@ -30,7 +30,12 @@ def test_a_path_leads_into_each_line() -> None:
     assert found == [{"a": 1}, {"a": 2}, {"a": 3}]
     assert isinstance(broken, Broken)
     assert "the object is empty" in broken.detail
-    assert Ndjson().raw(Message(body, 0.0), "data", 2) == b'{"data": {"a": 3}}'
+    assert [Ndjson().raw(Message(body, 0.0), "data", index) for index in range(4)] == [
+        b'{"a": 1}',
+        b'{"a": 2}',
+        b'{"a": 3}',
+        b"{}",
+    ]
 
 
 def test_lines_are_counted_through_the_whole_body() -> None:
