@@ -1,6 +1,5 @@
 """REST: polls a provider, page by page, for what changed."""
 
-import random
 import time
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
@@ -13,21 +12,21 @@ import structlog
 from pydantic import Field, model_validator
 from yarl import URL
 
+from service.config.answers import ErrorRule
 from service.config.connectors import Connector, OneOf, Settings
 from service.config.paths import parse_path
 from service.config.units import Duration, Size
-from service.errors import SourceLost, SourceRefused
+from service.errors import AnswerIgnored, PageInstead, SourceLost, SourceRefused, WalkRefused
 from service.lookup import DottedPath, lookup
 from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
 from service.provider.answers import plain
+from service.provider.rules import Rules
+from service.schedule import Cron, Schedule, Zone
 from service.sources import Link, Source
 from service.watermark import newest, reach_back
 
 log = structlog.get_logger()
-
-JITTER = 0.05
-"""Part of ``every`` by which a poll may be late, so that many feeds never poll in step."""
 
 _VALIDATORS = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
 _BOM = b"\xef\xbb\xbf"
@@ -68,6 +67,17 @@ class Rest(Source):
     """A JSON body."""
     every: Duration = Field(default=60.0, gt=0)
     """Time from the start of one poll to the start of the next."""
+    cron: Cron | None = None
+    """When to poll, in place of `every`: minute, hour, day of the month, month, day of the week. The feed polls at its
+    start, too, so that a time it missed while it was down is made up for."""
+    timezone: Zone | None = None
+    """The time zone that `cron` means (UTC without it). With `every` (at most a day), polls lie on whole multiples of
+    it since midnight there."""
+    jitter: Duration | None = Field(default=None, ge=0)
+    """The most by which a poll may be late, at random, so that a fleet never polls in step; by default a twentieth of
+    the time until it, at most a minute."""
+    errors: tuple[ErrorRule, ...] = ()
+    """What to do about some answers; any other goes by its status."""
     paginate: Annotated[Connector, OneOf("service.pagination")] | None = None
     """How a long answer is walked through."""
     max_pages: int = Field(default=10_000, ge=1)
@@ -89,16 +99,25 @@ class Rest(Source):
             raise ValueError("`absent` needs the full set at every poll, but `incremental` asks only for what changed")
         return self
 
+    @model_validator(mode="after")
+    def _one_schedule(self) -> "Rest":
+        if self.cron is not None and "every" in self.model_fields_set:
+            raise ValueError("a feed polls either `every` so often or as `cron` says")
+        if self.cron is None and self.timezone is not None and self.every > 86_400:
+            raise ValueError("with a `timezone`, `every` is at most a day: polls are counted from midnight")
+        return self
+
     async def run(self, link: Link) -> None:
         """Poll until cancelled; see Source."""
         walker = _Walker(self, link)
+        schedule = Schedule(self.every, self.cron, self.timezone, self.jitter)
         due = time.time()
         while True:
             started = time.time()
             await walker.poll()
-            # Counted from when it was due, so that lateness does not add up; from its start if asked for by hand.
-            due = max(min(due, started) + self.every, time.time())
-            await link.wait_until(due + self.every * random.uniform(0, JITTER))  # noqa: S311  no secret
+            now = time.time()
+            due = schedule.following(due, started, now)
+            await link.wait_until(schedule.late(due, now))
 
 
 class _Walker:
@@ -106,7 +125,7 @@ class _Walker:
 
     The position holds ``cursor``, the newest incremental value of the last complete walk; ``walk``, the step of
     the next page while a walk is under way, and ``high``, the newest value in it; ``answer``, what tells an
-    unchanged answer; ``broken``, the digest of the last body that was no JSON.
+    unchanged answer; ``broken``, the digest of the last body that was no JSON, or a web page.
     """
 
     def __init__(self, rest: Rest, link: Link) -> None:
@@ -116,26 +135,49 @@ class _Walker:
         self._base = URL(rest.url) if rest.url is not None else link.provider.address(rest.path)
         self._compares = rest.conditional and rest.method == "GET" and rest.paginate is None
         self._position: Position = dict(link.position or {})
+        self._rules = Rules(rest.errors)
         self._warned: set[str] = set()
         self._list = parse_path(rest.records) if rest.records is not None else ()
         self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
 
     async def poll(self) -> None:
         """Walk from the first page, or from where the last walk was interrupted."""
-        if self._paginator is None:
-            await self._walk(Step())
-            return
-        if "walk" in self._position:
-            try:
+        try:
+            await self._resume()
+        except AnswerIgnored as ignored:
+            # The cursor stays: what lies behind this page was not seen.
+            self._forget_walk("answer ignored, as a rule says", ignored)
+            self._link.alive()
+        except PageInstead as page:
+            await self._keep_aside(page.page, {"refused": page.reason})
+            raise
+
+    async def _resume(self) -> None:
+        first = self._paginator.first() if self._paginator is not None else Step()
+        try:
+            if self._paginator is not None and "walk" in self._position:
                 await self._walk(msgspec.convert(self._position["walk"], Step))
-            except SourceRefused as refused:
-                # A cursor that has expired meanwhile would be refused for ever; from the start nothing is missed.
-                log.warning("walk starts anew", feed=self._link.feed, reason=refused.reason)
-                self._position.pop("walk", None)
-                self._position.pop("high", None)
-            else:
                 return
-        await self._walk(self._paginator.first())
+        except SourceRefused as refused:
+            # A cursor that has expired meanwhile would be refused for ever; from the start nothing is missed.
+            self._forget_walk("walk starts anew", refused)
+        try:
+            await self._walk(first)
+        except WalkRefused as refused:
+            self._forget_walk("walk starts anew", refused)
+            await self._walk(first)
+
+    def _forget_walk(self, what: str, why: SourceLost | SourceRefused) -> None:
+        log.warning(what, feed=self._link.feed, reason=why.reason)
+        self._position.pop("walk", None)
+        self._position.pop("high", None)
+
+    async def _keep_aside(self, body: bytes, meta: dict[str, Any]) -> None:
+        """Hand on, once, what is no answer, so that quarantine has it."""
+        broken = _digest(body)
+        if self._position.get("broken") != broken:
+            self._position["broken"] = broken
+            await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
 
     async def _walk(self, first: Step) -> None:
         step: Step | None = first
@@ -206,10 +248,12 @@ class _Walker:
         body = msgspec.json.encode(rest.body) if rest.body is not None else None
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
-        async with provider.request(rest.method, url, headers=headers, body=body) as response:
+        terms: dict[str, Any] = {"weight": rest.weight, "rules": self._rules}
+        async with provider.request(rest.method, url, headers=headers, body=body, **terms) as response:
             if response.status in {204, 304}:
                 return None, {}
             data = await provider.read(response, rest.max_body)
+            provider.examine(response, data, self._rules)
         return data, {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
 
     async def _page(self, url: URL, headers: Mapping[str, str], body: bytes) -> Page:
@@ -223,11 +267,7 @@ class _Walker:
         try:
             document = _decode(body.removeprefix(_BOM))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:
-            broken = _digest(body)
-            if self._position.get("broken") != broken:
-                self._position["broken"] = broken
-                meta = {"content_type": headers.get("content-type", "")}
-                await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
+            await self._keep_aside(body, {"content_type": headers.get("content-type", "")})
             reason = f"poll failed: {plain(url)}: body is not JSON: {error}"
             raise SourceLost(reason, retry_after=self._rest.every) from error
         return Page(url, headers, document, sum(1 for _ in self._records(document)))

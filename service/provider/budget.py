@@ -1,0 +1,103 @@
+"""The budget of a provider: how many requests it is sent in any span of time, whichever feed they are for."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from service.config.units import Pace
+from service.errors import SourceLost
+from service.provider.limits import Limit
+
+BURST = 0.1
+"""The part of the count that may go at once; the rest is spread over the time."""
+PATIENCE = 60.0
+"""Seconds that a request waits in silence for its turn; a feed that has to wait longer is told, and shows it."""
+_MOST_LIMITS = 32
+
+
+class _Window:
+    """Never more than ``count`` in any ``seconds``: a generic cell rate algorithm (ITU-T I.371).
+
+    A bucket with room for the whole count would let twice of it through in the first window: the burst, and what leaks
+    meanwhile. So it has room for a tenth, and the rest leaks. In any window less than room + leaked goes through; as
+    weights are whole numbers, with room + leaked = count + 1 that is never more than the count.
+
+    Args:
+        pace: the rate.
+        heaviest: what the heaviest request weighs; the bucket has room for it.
+    """
+
+    def __init__(self, pace: Pace, heaviest: int) -> None:
+        self._room = max(int(pace.count * BURST), heaviest)
+        self._cost = pace.seconds / max(pace.count + 1 - self._room, min(pace.count, 1.0))
+        self._empty_at = 0.0
+
+    def due(self, now: float, weight: int) -> float:
+        """Give when the bucket has room."""
+        return max(self._empty_at, now) + (weight - self._room) * self._cost
+
+    def take(self, now: float, weight: int) -> None:
+        """Fill it."""
+        self._empty_at = max(self._empty_at, now) + weight * self._cost
+
+
+class Budget:
+    """Gives each request its turn, in the order in which they ask: by our own rates, and by what the provider says.
+
+    It knows nothing of an earlier run: a restart begins new windows.
+
+    Args:
+        rates: of which each must hold.
+        heaviest: what the heaviest request weighs.
+    """
+
+    def __init__(self, rates: Iterable[Pace], heaviest: int = 1) -> None:
+        self._windows = [_Window(pace, heaviest) for pace in rates]
+        self._limits: dict[str, tuple[float, float]] = {}
+        self._held_until = 0.0
+        self._turn = asyncio.Lock()
+
+    async def take(self, weight: int = 1) -> None:
+        """Wait until a request that weighs so much may be sent.
+
+        Raises:
+            SourceLost: the provider itself wants us to wait for longer than a minute.
+        """
+        async with self._turn:
+            while (wait := self._due(weight) - time.monotonic()) > 0:
+                await asyncio.sleep(wait)  # noqa: ASYNC110  a moment is waited for; meanwhile it may be put off
+            now = time.monotonic()
+            for window in self._windows:
+                window.take(now, weight)
+            self._limits = {name: (left - weight, until) for name, (left, until) in self._limits.items() if until > now}
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for so many seconds: the provider said so (Retry-After)."""
+        self._held_until = max(self._held_until, time.monotonic() + seconds)
+
+    def note(self, limits: Iterable[Limit]) -> None:
+        """Note what the provider says is left; what was sent since is taken into account."""
+        now = time.monotonic()
+        for name, left, seconds in limits:
+            until = now + seconds
+            known, ends = self._limits.get(name, (left, 0.0))
+            # An answer that was overtaken knows less of what was sent; a window that ended counts no more.
+            is_same = now < ends and until < ends + max(1.0, seconds / 2)
+            self._limits[name] = (min(known, left) if is_same else left, max(until, ends) if is_same else until)
+        while len(self._limits) > _MOST_LIMITS:
+            self._limits.pop(next(iter(self._limits)))
+
+    def wait(self, weight: int = 1) -> float:
+        """Seconds for which the provider itself wants us to wait; our own rates do not count."""
+        return max(0.0, self._asked(weight) - time.monotonic())
+
+    def _asked(self, weight: int) -> float:
+        used_up = [until for left, until in self._limits.values() if left < weight]
+        return max([self._held_until, *used_up])
+
+    def _due(self, weight: int) -> float:
+        asked = self.wait(weight)
+        if asked > PATIENCE:
+            raise SourceLost(f"the provider's own rate limit is used up for {asked:.0f} s", asked)
+        now = time.monotonic()
+        return max([self._asked(weight), *(window.due(now, weight) for window in self._windows)])
