@@ -18,6 +18,7 @@ class Asked:
     Attributes:
         number: from 0.
         at: seconds on the monotonic clock.
+        target: path and query as they were sent.
     """
 
     number: int
@@ -27,6 +28,7 @@ class Asked:
     query: MultiDict[str]
     headers: CIMultiDict[str]
     body: bytes
+    target: str
 
 
 class Site:
@@ -59,6 +61,7 @@ class Site:
             MultiDict(request.query),
             CIMultiDict(request.headers),
             await request.read(),
+            request.raw_path,
         )
         self.asked.append(asked)
         answer = self._answer(asked)

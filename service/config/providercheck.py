@@ -45,6 +45,8 @@ def _check_rules(path: Path, part: dict[str, Any], provider: dict[str, Any], rep
 
 
 def _is_renewable(auth: Any) -> bool:
+    if auth is None:
+        return False
     kind = auth.get("kind") if isinstance(auth, dict) else auth
     connector = discover("service.auth").get(kind) if isinstance(kind, str) else None
     return bool(getattr(connector, "renewable", connector is None))  # an unknown kind is reported elsewhere

@@ -34,7 +34,7 @@ class _Window:
 
     def due(self, now: float, weight: int) -> float:
         """Give when the bucket has room."""
-        return max(self._empty_at, now) + (weight - self._room) * self._cost
+        return max(self._empty_at, now) + (min(weight, self._room) - self._room) * self._cost
 
     def take(self, now: float, weight: int) -> None:
         """Fill it."""
@@ -64,8 +64,8 @@ class Budget:
             SourceLost: the provider itself wants us to wait for longer than a minute.
         """
         async with self._turn:
-            while (wait := self._due(weight) - time.monotonic()) > 0:
-                await asyncio.sleep(wait)  # noqa: ASYNC110  a moment is waited for; meanwhile it may be put off
+            while (wait := self._due(weight) - time.monotonic()) > 0:  # noqa: ASYNC110  a moment, not a state
+                await asyncio.sleep(wait)
             now = time.monotonic()
             for window in self._windows:
                 window.take(now, weight)

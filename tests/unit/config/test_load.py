@@ -133,7 +133,7 @@ def test_a_good_configuration_is_read_with_its_variables() -> None:
     assert list(config.feeds()) == ["acme.fixtures", "acme.scores"]
     assert config.database.url.get_secret_value() == "embedded"
     assert config.database.pool == 7
-    assert config.providers["acme"].rate_limit == Pace(10, 60)
+    assert config.providers["acme"].rate_limit == (Pace(10, 60),)
     assert config.tables["matches"].columns["provider"].type == "text"
 
 
