@@ -13,6 +13,7 @@ JITTER = 0.05
 in step."""
 MOST_JITTER = 60.0
 """The most of it in seconds."""
+_HOUR = 3600.0
 
 
 def _cron(text: str) -> str:
@@ -80,9 +81,17 @@ class Schedule:
     def _aligned(self, now: float) -> float:
         """Give the first multiple of ``every`` since local midnight that lies ahead, or the next midnight.
 
-        Elapsed time is counted, not the clock's: on the day it is put forward or back no poll is lost or doubled.
+        From an hour on the clock is read, so that noon stays noon on a day of 23 or 25 hours. Below, time that passed
+        is counted, so that none of it is left out: clocks are put back by half hours and hours.
         """
-        today = datetime.fromtimestamp(now, self._zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-        midnight = today.timestamp()
-        tomorrow = (today + timedelta(days=1)).timestamp()
-        return min(midnight + ((now - midnight) // self._every + 1) * self._every, tomorrow)
+        here = datetime.fromtimestamp(now, self._zone)
+        midnight = here.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        tomorrow = midnight + timedelta(days=1)  # by the clock, as all arithmetic within a zone
+        if self._every < _HOUR:
+            start = midnight.timestamp()
+            return min(start + ((now - start) // self._every + 1) * self._every, tomorrow.timestamp())
+        due, step = now, (here.replace(tzinfo=None) - midnight.replace(tzinfo=None)).total_seconds() // self._every
+        while due <= now:  # an hour that the clock leaves out begins when the next one does
+            step += 1
+            due = min(midnight + timedelta(seconds=step * self._every), tomorrow).timestamp()
+        return due

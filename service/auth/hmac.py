@@ -109,6 +109,8 @@ class Hmac(Authenticator):
         }
         texts = {name: text.get_secret_value() for name, text in self.query.items()}
         before = {name: _fill(text, values) for name, text in texts.items() if "{signature}" not in text}
+        if texts.keys() & request.url.query.keys():  # a link to the next page may hold what was added for the last
+            request.url = request.url.without_query_params(*texts)
         request.url = request.url.extend_query(before)
         if self.body:
             request.body = _with_fields(
