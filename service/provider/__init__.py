@@ -144,11 +144,8 @@ class Provider:
             body: its beginning.
             rules: of the feed; they come before those of the provider.
         """
-        action = (
-            rules.action(status, headers, body) or self._rules.action(status, headers, body) or usual_action(status)
-        )
-        said = self.said(body)
-        reason = f"{what}: {status}{': ' if said else ''}{said}"
+        action = rules.action(status, headers, body) or self._rules.action(status, headers, body)
+        action = action or usual_action(status)
         wait = retry_after(headers.get("Retry-After"))
         if self.own(url):
             self.budget.note(limits(headers, self._limit_headers))
@@ -156,9 +153,9 @@ class Provider:
                 self.budget.hold(wait or 0.0)
                 wait = max(wait or 0.0, self.budget.wait()) or None
         if action is not None:
-            return judge(action, reason, wait)
+            return judge(action, f"{what}: {status}: {self.said(body)}".removesuffix(": "), wait)
         if is_page(body):
-            return PageInstead(f"{what}: {status} with a web page in place of data: {said}", body)
+            return PageInstead(f"{what}: {status} with a web page in place of data: {self.said(body)}", body)
         return None
 
     @contextlib.asynccontextmanager

@@ -53,7 +53,7 @@ def test_a_body_that_is_no_json_is_text(body: bytes) -> None:
 
 
 def test_all_conditions_of_a_rule_must_hold_and_the_first_rule_that_fits_decides() -> None:
-    rules = [
+    rules: list[dict[str, Any]] = [
         {"status": 400, "text": "expired", "action": "refresh_token"},
         {"status": 400, "when": "body.page > 5", "action": "reset_pagination"},
         {"status": "4xx", "action": "ignore"},

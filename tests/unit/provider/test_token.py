@@ -41,8 +41,8 @@ class Identity:
             if "refresh_token" in form and form["refresh_token"] != [f"r{number - 1}-rotated"]:
                 return web.json_response({"error": "invalid_grant"}, status=400)
             self.good = {f"token-{number}"}
-            token = {"access_token": f"token-{number}", "token_type": "Bearer", "refresh_token": f"r{number}-rotated"}
-            return web.json_response({**token, **self.answer})
+            given = {"access_token": f"token-{number}", "token_type": "Bearer", "refresh_token": f"r{number}-rotated"}
+            return web.json_response({**given, **self.answer})
         self.asked.append(asked)
         token = asked.headers.get("Authorization", "").removeprefix("Bearer ")
         if token in self.good:
@@ -169,13 +169,13 @@ async def test_a_new_refresh_token_in_the_configuration_comes_before_a_kept_one(
 
 async def test_a_refresh_token_is_not_spent_when_the_next_one_could_not_be_kept(tmp_path: Path) -> None:
     identity = Identity()
-    folder = tmp_path / "secrets"
-    folder.touch()
-    async with Site(identity) as site, acme(site, folder, refresh_token="r0-rotated") as provider:
+    in_the_way = tmp_path / "acme.new"
+    in_the_way.mkdir()
+    async with Site(identity) as site, acme(site, tmp_path, refresh_token="r0-rotated") as provider:
         with pytest.raises(SourceLost, match="cannot be kept"):
             await get(provider)
         assert not identity.calls
-        folder.unlink()
+        in_the_way.rmdir()
         await get(provider)
     assert len(identity.calls) == 1
 
