@@ -137,6 +137,7 @@ class _Walker:
         self._position: Position = dict(link.position or {})
         self._rules = Rules(rest.errors)
         self._warned: set[str] = set()
+        self._told: str | None = None
         self._list = parse_path(rest.records) if rest.records is not None else ()
         self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
 
@@ -168,7 +169,10 @@ class _Walker:
             await self._walk(first)
 
     def _forget_walk(self, what: str, why: SourceLost | SourceRefused) -> None:
-        log.warning(what, feed=self._link.feed, reason=why.reason)
+        """Let the next walk start anew, and say why, once per change."""
+        if why.reason != self._told:
+            self._told = why.reason
+            log.warning(what, feed=self._link.feed, reason=why.reason)
         self._position.pop("walk", None)
         self._position.pop("high", None)
 
