@@ -55,6 +55,13 @@ class Digest(Settings):
     """How the hash is written; `raw` are its bytes."""
 
 
+def _parts_names(parts: tuple[str | Digest, ...]) -> tuple[str | Digest, ...]:
+    for part in parts:
+        if isinstance(part, str):
+            _names(part)
+    return parts
+
+
 class Hmac(Authenticator):
     """Signs each request by a recipe: what is signed, how, and where key and signature go."""
 
@@ -68,8 +75,9 @@ class Hmac(Authenticator):
     hash: _Hash = "sha256"
     """The hash."""
     message: Annotated[
-        tuple[_Template | Digest, ...],
+        tuple[str | Digest, ...],
         BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+        AfterValidator(_parts_names),
         Field(min_length=1, json_schema_extra={"type": ["array", "string"]}),
     ]
     """What is signed: a text, or a list of texts and digests, in which {key} {timestamp} {nonce} {uuid} {method} {host}
