@@ -94,7 +94,7 @@ class Daemon:
         gc.set_threshold(COLLECT_EVERY, 20, 20)
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as around:
             for name, settings in config.providers.items():
-                provider = await stack.enter_async_context(Provider(name, settings))
+                provider = await stack.enter_async_context(Provider(name, settings, config.secrets))
                 overview.lines += [
                     Line(f"{name}.{feed}", cast("Source", source), provider, config, store)
                     for feed, source in settings.feeds.items()

@@ -4,7 +4,11 @@ HeadraceError
  |-- ConfigError       the configuration is wrong: every problem at once, exit 2, before any socket opens
  |-- StartError        something outside forbids the start (port, spool, rights): one sentence, exit 1
  |-- SourceLost        network, 5xx, 429, closed socket: the feed backs off and goes on for ever
+ |    |-- AnswerIgnored   an answer that a rule says to ignore: the source goes on with what comes next
+ |    `-- PageInstead     a web page in place of data: as SourceLost, and the page goes to quarantine
  |-- SourceRefused     401, 403, 404, refused subscription: the feed parks at the ceiling delay, and says why
+ |    |-- TokenRefused    the token has ended: the provider's client fetches a new one and asks again, once
+ |    `-- WalkRefused     a page cannot be asked for: the walk through the pages starts anew, once
  |-- FormatError       bytes that do not decode: quarantine, with the raw bytes
  |-- BufferDamaged     a message in the middle of the buffer is rotten: an alarm that names what is lost
  |-- StoreLost         the database is away or asks for patience: the same batch again, for ever
@@ -85,6 +89,31 @@ class SourceRefused(HeadraceError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class AnswerIgnored(SourceLost):
+    """The answer is one that a rule of the configuration says to ignore: there is nothing in it for us."""
+
+
+class PageInstead(SourceLost):
+    """A web page came in place of data.
+
+    Args:
+        reason: as for SourceLost.
+        page: its beginning.
+    """
+
+    def __init__(self, reason: str, page: bytes) -> None:
+        super().__init__(reason)
+        self.page = page
+
+
+class TokenRefused(SourceRefused):
+    """The provider does not accept the token, or has none for us."""
+
+
+class WalkRefused(SourceRefused):
+    """The page that was asked for cannot be had; the first one can."""
 
 
 class FormatError(HeadraceError):

@@ -19,6 +19,7 @@ class Asked:
         number: from 0.
         request: as the server has it.
         at: seconds on the monotonic clock.
+        target: path and query as they were sent.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Asked:
     headers: CIMultiDict[str]
     body: bytes
     request: web.Request
+    target: str
 
 
 class Site:
@@ -62,6 +64,7 @@ class Site:
             CIMultiDict(request.headers),
             await request.read(),
             request,
+            request.raw_path,
         )
         self.asked.append(asked)
         answer = self._answer(asked)

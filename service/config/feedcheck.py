@@ -1,12 +1,11 @@
 """What feeds promise beyond their shape: columns exist, values fit them, paths are sound."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import cel
 from pydantic import ValidationError
 
+from service.config.expressions import check_expression
 from service.config.feeds import MapValue
 from service.config.paths import Path, parse_path
 from service.config.report import Report
@@ -14,10 +13,6 @@ from service.config.tablecheck import columns_of
 from service.config.tables import Column
 from service.config.values import misfit
 
-MAX_EXPRESSION = 2000
-"""Characters of an expression: on one of tens of thousands the CEL parser recurses until the process dies."""
-
-_CEL_REASON = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*?)(?: expecting \{.*)?$", re.MULTILINE)
 _SCHEMES = {"rest": ("http://", "https://"), "sse": ("http://", "https://"), "websocket": ("ws://", "wss://")}
 _MOMENTS = {"timestamp", "date", "time"}
 
@@ -32,7 +27,7 @@ def check_feeds(data: Any, report: Report) -> None:
                 path = ("providers", provider, "feeds", name)
                 _check_into(path, feed, tables, report)
                 for option in ("where", "delete_when"):
-                    _check_expression((*path, option), feed.get(option), report)
+                    check_expression((*path, option), feed.get(option), report)
                 _check_records(path, feed, report)
                 _check_refetch(path, feed, feeds, report)
                 _check_address(path, feed, raw, report)
@@ -130,21 +125,6 @@ def _check_records(path: Path, feed: dict[str, Any], report: Report) -> None:
         _check_path(at, records, report)
         if records.startswith("$"):
             report.add("wrong-path", at, "records lie in the message; `$` names belong to a map")
-
-
-def _check_expression(at: Path, text: Any, report: Report) -> None:
-    if not isinstance(text, str):
-        return
-    if len(text) > MAX_EXPRESSION:
-        report.add("wrong-expression", at, f"an expression has at most {MAX_EXPRESSION} characters")
-        return
-    try:
-        cel.compile(text)
-    except ValueError as error:
-        reason = _CEL_REASON.search(str(error))
-        said = f"at character {reason[2]}, {reason[3]}" if reason is not None else "it does not parse"
-        said = said.replace("mismatched input '<EOF>'", "it ends unfinished")
-        report.add("wrong-expression", at, f"{report.show(at, text)} is not CEL: {said}")
 
 
 def _check_refetch(path: Path, feed: dict[str, Any], feeds: dict[str, Any], report: Report) -> None:

@@ -69,6 +69,8 @@ class FeedSettings(Connector):
     absent: Literal["delete", "mark"] | None = None
     """What becomes of rows that are no longer in the full set that the feed sends: they are deleted, or the column
     `absent_since` says since when. Only rows that carry the constants which the feed maps to key columns."""
+    weight: int = Field(default=1, ge=1)
+    """What one request of this feed counts against the provider's `rate_limit`."""
     format: Annotated[Connector, OneOf("service.formats")] = Field(default="json", validate_default=True)
     """How a message is decoded."""
 

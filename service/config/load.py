@@ -10,6 +10,7 @@ from service.config.document import parse
 from service.config.feedcheck import check_feeds
 from service.config.modecheck import check_modes
 from service.config.paths import Path as Steps
+from service.config.providercheck import check_providers
 from service.config.report import Report
 from service.config.settings import Config
 from service.config.substitute import Unsubstituted, substitute
@@ -59,6 +60,7 @@ def loads(text: str, name: str, environ: Mapping[str, str]) -> Config:
     except ValidationError as error:
         report_errors(error.errors(include_url=False), data, report)
     check_tables(data, report)
+    check_providers(data, report)
     check_feeds(data, report)
     check_modes(data, report)
     problems = report.problems()

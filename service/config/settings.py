@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from service.config.answers import ErrorRule, LimitHeaders
 from service.config.connectors import Connector, OneOf, Settings
 from service.config.feeds import FeedSettings
 from service.config.tables import Table
-from service.config.units import Duration, Rate, Size
+from service.config.units import Duration, Rates, Size
 
 
 def _absolute(url: str) -> str:
@@ -17,6 +18,9 @@ def _absolute(url: str) -> str:
         raise ValueError("this is not an absolute URL; write https:// (or http://, wss://, ws://) and a host")
     return url
 
+
+SECRETS = Path("data/secrets")
+"""Where renewed refresh tokens are kept, unless configured otherwise."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
 """The name of a provider or feed: letters, digits, `_` and `-`."""
@@ -85,8 +89,12 @@ class Provider(Settings):
     """The base URL that the paths of feeds are added to."""
     auth: Annotated[Connector, OneOf("service.auth")] | None = None
     """How requests are authenticated; what it adds never leaves the provider's origin."""
-    rate_limit: Rate | None = None
-    """The most requests, for all feeds of the provider together."""
+    rate_limit: Rates = ()
+    """The most requests, for all feeds of the provider together: a rate, or a list of which each must hold."""
+    limit_headers: LimitHeaders = LimitHeaders()
+    """How the provider's own headers about its limits are read; `RateLimit` (IETF draft) always is."""
+    errors: tuple[ErrorRule, ...] = ()
+    """What to do about some answers of any feed; the rules of the feed itself come first."""
     headers: dict[str, str] = Field(default={})
     """Headers of every request."""
     timeout: Duration = Field(default=30.0, gt=0)
@@ -108,6 +116,8 @@ class Config(Settings):
     """The daemon's own web server."""
     log: Log = Log()
     """The daemon's log."""
+    secrets: Path = SECRETS
+    """The folder where refresh tokens that a provider renews are kept (mode 0600)."""
     shutdown_timeout: Duration = Field(default=30.0, gt=0)
     """The longest that draining may take after SIGTERM."""
     tables: dict[str, Table] = Field(min_length=1)

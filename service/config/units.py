@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, GetJsonSchemaHandler, GetPydanticSchema, WithJsonSchema
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, GetPydanticSchema, WithJsonSchema
 from pydantic_core import core_schema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -70,3 +70,10 @@ def _rate_json_schema(_schema: core_schema.CoreSchema, _handler: GetJsonSchemaHa
 
 Rate = Annotated[Pace, GetPydanticSchema(_rate_schema, _rate_json_schema)]
 """A pace, written ``10/s``, ``600/min`` or ``5000/h``."""
+
+Rates = Annotated[
+    tuple[Rate, ...],
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value]),
+    Field(json_schema_extra={"type": ["array", "string"]}),
+]
+"""A pace, or a list of those."""

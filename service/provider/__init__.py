@@ -1,27 +1,32 @@
 """The client of one provider: its address, credentials and pace, shared by all its feeds."""
 
+import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import cast
 
 import aiohttp
 from multidict import CIMultiDict
-from pydantic import SecretStr
 from yarl import URL
 
-from service.auth import Authenticator, Request
+from service.auth import Authenticator, Request, TokenAuthenticator
+from service.config.settings import SECRETS
 from service.config.settings import Provider as ProviderSettings
-from service.errors import SourceLost, SourceRefused
-from service.provider.answers import failure, judge, plain
+from service.errors import PageInstead, SourceLost, SourceRefused, TokenRefused
+from service.provider.answers import failure, judge, plain, retry_after, usual_action
 from service.provider.body import Body, start
-from service.provider.pace import Pacer
+from service.provider.budget import Budget
+from service.provider.hidden import blank, secrets_of
+from service.provider.keep import Keep
+from service.provider.limits import limits
+from service.provider.rules import Rules, is_page
+from service.provider.token import Tokens
 
 REDIRECTS = 5
 _SHOWN = 200
 _PIECE = 64 << 10
-_OPEN = re.compile(r"(accept|content-type|user-agent)", re.IGNORECASE)
-"""Headers that hold no secret."""
+_NO_RULES = Rules(())
 
 
 class Provider:
@@ -30,37 +35,50 @@ class Provider:
     What proves who we are (``auth``, and configured headers and bodies, which may hold a key) goes to the
     provider's own origins only: those of its ``url`` and of the ``url`` of its feeds. A redirect or a link to
     another origin is followed without them. An origin is scheme, host and port (RFC 6454); a WebSocket's is that
-    of its handshake.
+    of its handshake. A token call goes to the address that is configured for it, and is not redirected.
+
+    Args:
+        name: as configured.
+        settings: likewise.
+        secrets: the folder where a renewed refresh token survives a restart.
 
     Attributes:
         name: as configured.
         url: the base URL, or None.
         timeout: seconds that a connection, or the next bytes of an answer, may take.
-        pace: the limit that all feeds share.
+        budget: the limits that all feeds share.
     """
 
-    def __init__(self, name: str, settings: ProviderSettings) -> None:
+    def __init__(self, name: str, settings: ProviderSettings, secrets: Path = SECRETS) -> None:
         self.name = name
         self.url = URL(settings.url) if settings.url is not None else None
         self.timeout = settings.timeout
-        self.pace = Pacer(settings.rate_limit)
+        heaviest = max(getattr(feed, "weight", 1) for feed in settings.feeds.values())
+        self.budget = Budget(settings.rate_limit, heaviest)
         self._headers = settings.headers
         self._auth = cast("Authenticator | None", settings.auth)
         addresses = [settings.url, *(getattr(feed, "url", None) for feed in settings.feeds.values())]
         self._origins = {_origin(URL(address)) for address in addresses if address}
-        self._secrets = _secrets(settings)
+        self._rules = Rules(settings.errors)
+        self._limit_headers = settings.limit_headers
+        self._secrets = secrets_of(settings)
+        self._keep = Keep(secrets, name)
+        self._tokens: Tokens | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "Provider":
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeout, sock_read=self.timeout)
-        self._session = aiohttp.ClientSession(
-            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
+        session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+        self._session = await self._stack.enter_async_context(session)
+        if isinstance(self._auth, TokenAuthenticator):
+            group = await self._stack.enter_async_context(asyncio.TaskGroup())
+            self._tokens = Tokens(self.name, self._auth, self._call, self._keep, group)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        # A token call under way is waited for, whatever ends us: its answer may hold the only refresh token.
+        await self._stack.aclose()
 
     def address(self, path: str) -> URL:
         """Give the address of a path below the base URL, whose own path and query it keeps.
@@ -80,46 +98,104 @@ class Provider:
         """Whether an address belongs to the provider, so that it may know who we are."""
         return _origin(url) in self._origins
 
-    def authorize(self, request: Request) -> None:
-        """Add the provider's headers and credentials, if the request goes to an origin of the provider.
+    async def admit(self, request: Request, weight: int = 1) -> None:
+        """Wait until a request may be sent, then add headers and credentials if it goes to an origin of the provider.
 
         A header that the request has already is kept, unless it is the credential itself.
+
+        Raises:
+            SourceLost: the provider wants us to wait for long, or no token can be had now.
+            SourceRefused: we are given no token, or the request cannot be authorised.
         """
-        if self.own(request.url):
-            for name, value in self._headers.items():
-                request.headers.setdefault(name, value)
-            if self._auth is not None:
+        await self.budget.take(weight)
+        if not self.own(request.url):
+            return
+        for name, value in self._headers.items():
+            request.headers.setdefault(name, value)
+        if self._tokens is not None:
+            request.token = await self._tokens.get()
+        if self._auth is not None:
+            try:
                 self._auth.authorize(request)
+            except ValueError as error:
+                raise SourceRefused(f"{request.method} {plain(request.url)}: {error}") from error
+
+    def renew(self, request: Request) -> bool:
+        """Note that a request was refused for its token; whether it is worth a try with a new one."""
+        return self._tokens is not None and self._tokens.drop(request.token)
 
     def said(self, words: bytes | bytearray | str) -> str:
         """Give the beginning of what a provider said, on one line, with our own secrets blanked out."""
         text = words if isinstance(words, str) else words.decode(errors="replace")
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return " ".join(text.split())[:_SHOWN]
+        held = self._tokens.secrets() if self._tokens is not None else []
+        return " ".join(blank(text, [*self._secrets, *held]).split())[:_SHOWN]
+
+    def fault(
+        self, what: str, url: URL, status: int, headers: Mapping[str, str], body: bytes, rules: Rules = _NO_RULES
+    ) -> SourceLost | SourceRefused | None:
+        """Say what is wrong with an answer of the provider; None when it may be used.
+
+        What it says about its limits is noted.
+
+        Args:
+            what: what was asked, such as ``GET https://api.acme.example/v4/matches``.
+            url: of the answer; what another origin says of limits holds nobody up.
+            status: of the answer.
+            headers: of the answer, by names in any case.
+            body: its beginning.
+            rules: of the feed; they come before those of the provider.
+        """
+        action = rules.action(status, headers, body) or self._rules.action(status, headers, body)
+        action = action or usual_action(status)
+        wait = retry_after(headers.get("Retry-After"))
+        if self.own(url):
+            self.budget.note(limits(headers, self._limit_headers))
+            if action == "rate_limited" or (action == "retry" and status in {429, 503}):
+                self.budget.hold(wait or 0.0)
+                wait = max(wait or 0.0, self.budget.wait()) or None
+        if action is not None:
+            return judge(action, f"{what}: {status}: {self.said(body)}".removesuffix(": "), wait)
+        if is_page(body):
+            return PageInstead(f"{what}: {status} with a web page in place of data: {self.said(body)}", body)
+        return None
 
     @contextlib.asynccontextmanager
     async def request(
-        self, method: str, url: URL, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        weight: int = 1,
+        rules: Rules = _NO_RULES,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request at the provider's pace and give the answer: 2xx or 304, its body not read yet.
 
         Redirects are followed by hand, since credentials depend on where each leads (RFC 9110, section 15.4).
+        A token that is refused is renewed, once.
 
         Raises:
             SourceLost: no answer, or 408, 425, 429, 5xx; also while the caller reads the body.
             SourceRefused: any other answer, too many redirects, or a redirect of the body to another origin.
         """
         what = f"{method} {plain(url)}"
+        renewed = False
         try:
-            for _ in range(REDIRECTS + 1):
-                async with await self._send(method, url, headers, body) as response:
+            for _ in range(REDIRECTS + (1 if self._tokens is None else 2)):
+                request = Request(method, url, CIMultiDict(headers or {} if self.own(url) else {}), body)
+                async with await self._send(request, weight) as response:
                     target = _target(response, url)
-                    if target is None:
-                        await self._check(response, f"{method} {plain(url)}")
+                    fault = None if target is not None else await self._check(response, f"{method} {plain(url)}", rules)
+                    if target is None and fault is None:
                         yield response
                         return
-                url = target
+                if fault is not None:
+                    if renewed or not isinstance(fault, TokenRefused) or not self.renew(request):
+                        raise fault
+                    renewed = True
+                    continue
+                url = target or url
                 if response.status == 303 or (response.status in {301, 302} and method == "POST"):
                     method, body = "GET", None
                 if body is not None and not self.own(url):
@@ -127,6 +203,21 @@ class Provider:
         except (aiohttp.ClientError, OSError) as error:
             raise SourceLost(f"{what}: {self.said(failure(error))}") from error
         raise SourceRefused(f"{what}: more than {REDIRECTS} redirects")
+
+    def examine(self, response: aiohttp.ClientResponse, body: bytes, rules: Rules) -> None:
+        """Look into the beginning of the body of an answer that ``request`` gave.
+
+        Raises:
+            SourceLost: it is a web page, or a rule says so.
+            SourceRefused: a rule says so.
+        """
+        what = f"{response.method} {plain(response.url)}"
+        fault = self.fault(what, response.url, response.status, response.headers, body[:_PIECE], rules)
+        if isinstance(fault, TokenRefused) and self._tokens is not None:
+            self._tokens.drop_present()
+            raise SourceLost(f"{fault.reason}; a new token is fetched") from fault
+        if fault is not None:
+            raise fault
 
     async def read(self, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         """Read a body of at most ``max_bytes``, counted after decompression, as it comes in.
@@ -144,29 +235,64 @@ class Provider:
                 pieces.append(piece)
         return b"".join(pieces)
 
-    async def _send(
-        self, method: str, url: URL, headers: Mapping[str, str] | None, body: bytes | None
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, request: Request, weight: int) -> aiohttp.ClientResponse:
+        is_own = self.own(request.url)
+        await self.admit(request, weight)
+        response = await self._ask(request)
+        if is_own:
+            self.budget.note(limits(response.headers, self._limit_headers))
+        return response
+
+    async def _ask(self, request: Request) -> aiohttp.ClientResponse:
         if self._session is None:
             raise RuntimeError("a provider is entered before it is asked")
-        request = Request(method, url, CIMultiDict(headers or {} if self.own(url) else {}), body)
-        self.authorize(request)
-        async with self.pace.place():
-            try:
-                return await self._session.request(
-                    method, request.url, headers=request.headers, data=request.body, allow_redirects=False
-                )
-            except (ValueError, aiohttp.NonHttpUrlClientError) as error:
-                # Of an address aiohttp's own words hold the whole, with what may be secret in its query.
-                address = isinstance(error, aiohttp.ClientError)
-                reason = "this is no address that can be asked" if address else self.said(str(error))
-                raise SourceRefused(f"{method} {plain(url)}: {reason}") from error
+        try:
+            return await self._session.request(
+                request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
+            )
+        except (ValueError, aiohttp.NonHttpUrlClientError) as error:
+            # Of an address aiohttp's own words hold the whole, with what may be secret in its query.
+            address = isinstance(error, aiohttp.ClientError)
+            reason = "this is no address that can be asked" if address else self.said(str(error))
+            raise SourceRefused(f"{request.method} {plain(request.url)}: {reason}") from error
 
-    async def _check(self, response: aiohttp.ClientResponse, what: str) -> None:
-        if response.status >= 300 and response.status != 304:
-            # Read on beyond what is shown, so that no secret is cut in two and escapes being blanked out.
-            said = self.said(start(response, await response.content.read(_PIECE)))
-            raise judge(what, response.status, said, response.headers.get("Retry-After"))
+    async def _check(
+        self, response: aiohttp.ClientResponse, what: str, rules: Rules
+    ) -> SourceLost | SourceRefused | None:
+        if usual_action(response.status) is None:
+            return None  # what a rule says of it is found out by who reads the body
+        # Read on beyond what is shown, so that no secret is cut in two and escapes being blanked out.
+        said = await self._beginning(response)
+        return self.fault(what, response.url, response.status, response.headers, said, rules)
+
+    async def _beginning(self, response: aiohttp.ClientResponse) -> bytes:
+        said = b""
+        while len(said) < _PIECE and (piece := await response.content.read(_PIECE - len(said))):
+            said += piece
+        return start(response, said)
+
+    async def _call(self, request: Request) -> bytes:
+        """Make a token call and give the body of the answer: as any request, but to no other address.
+
+        Raises:
+            SourceLost: no answer, or one that another try may mend.
+            SourceRefused: we are given no token.
+        """
+        what = f"{request.method} {plain(request.url)}"
+        await self.budget.take()
+        if self.own(request.url):
+            for name, value in self._headers.items():
+                request.headers.setdefault(name, value)
+        try:
+            async with asyncio.timeout(self.timeout), await self._ask(request) as response:
+                body = await self._beginning(response)
+        except (aiohttp.ClientError, OSError) as error:
+            raise SourceLost(f"{what}: {self.said(failure(error))}") from error
+        action = usual_action(response.status)
+        if action is not None:
+            wait = retry_after(response.headers.get("Retry-After"))
+            raise judge(action, f"{what}: {response.status}: {self.said(body)}", wait)
+        return body
 
 
 def _target(response: aiohttp.ClientResponse, url: URL) -> URL | None:
@@ -181,13 +307,3 @@ def _target(response: aiohttp.ClientResponse, url: URL) -> URL | None:
 
 def _origin(url: URL) -> tuple[bool, str | None, int | None]:
     return url.scheme in {"https", "wss"}, url.host, url.port
-
-
-def _secrets(settings: ProviderSettings) -> list[str]:
-    """Give what must not be shown, the longest first; what is shorter than four characters says nothing."""
-    fields = vars(settings.auth).values() if settings.auth is not None else ()
-    hidden = [value.get_secret_value() for value in fields if isinstance(value, SecretStr)]
-    for part in (settings, *settings.feeds.values()):
-        headers: Mapping[str, str] = getattr(part, "headers", {})
-        hidden += [value for name, value in headers.items() if not _OPEN.match(name)]
-    return sorted((secret for secret in hidden if len(secret) >= 4), key=len, reverse=True)

@@ -7,22 +7,43 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from yarl import URL
 
-from service.errors import SourceLost, SourceRefused
+from service.config.answers import Action
+from service.errors import AnswerIgnored, SourceLost, SourceRefused, TokenRefused, WalkRefused
 
 
-def judge(what: str, status: int, said: str, wait: str | None) -> SourceLost | SourceRefused:
-    """Say what an answer without data means (RFC 9110, section 15; 429: RFC 6585).
+def usual_action(status: int) -> Action | None:
+    """Say what an answer means by its status alone; None for one with data, or without news.
+
+    Sources: RFC 9110, section 15; 425: RFC 8470; 429: RFC 6585. What another try cannot mend parks the feed.
+    """
+    if status < 300 or status == 304:
+        return None
+    if status == 401:
+        return "refresh_token"
+    if status == 429:
+        return "rate_limited"
+    return "retry" if status in {408, 425} or status >= 500 else "fail"
+
+
+def judge(action: Action, reason: str, wait: float | None) -> SourceLost | SourceRefused:
+    """Give the error that makes an action happen.
 
     Args:
-        what: what was asked, such as ``GET https://api.acme.example/v4/matches``.
-        status: of the answer.
-        said: the beginning of its body.
-        wait: its Retry-After header.
+        action: what is to follow.
+        reason: what was asked and answered, without secrets.
+        wait: seconds that the provider asks us to wait, if it does.
     """
-    reason = f"{what}: {status}{': ' if said else ''}{said}"
-    if status in {408, 425, 429} or status >= 500:
-        return SourceLost(reason, retry_after(wait))
-    return SourceRefused(reason)
+    match action:
+        case "retry" | "rate_limited":
+            return SourceLost(reason, wait)
+        case "ignore":
+            return AnswerIgnored(reason)
+        case "refresh_token":
+            return TokenRefused(reason)
+        case "reset_pagination":
+            return WalkRefused(reason)
+        case "fail":
+            return SourceRefused(reason)
 
 
 def retry_after(value: str | None) -> float | None:

@@ -1,44 +1,36 @@
 """REST: polls a provider, page by page, for what changed."""
 
-import random
-import re
 import time
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import uuid4
 
-import aiohttp
 import msgspec
 import structlog
 from pydantic import Field, model_validator
 from yarl import URL
 
+from service.config.answers import ErrorRule
 from service.config.connectors import Connector, OneOf, Settings
 from service.config.paths import parse_path
 from service.config.units import Duration, Size
 from service.cutting import cut
-from service.errors import FormatError, SourceLost, SourceRefused
+from service.errors import AnswerIgnored, FormatError, PageInstead, SourceLost, SourceRefused, WalkRefused
 from service.formats import Format
 from service.lookup import DottedPath, lookup
 from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
+from service.provider.answer import Answer
 from service.provider.answers import plain
-from service.provider.body import Body
+from service.provider.rules import Rules
+from service.schedule import Cron, Schedule, Zone
 from service.sources import Link, Source
 from service.watermark import newest, reach_back
 
 log = structlog.get_logger()
 
-JITTER = 0.05
-"""Part of ``every`` by which a poll may be late, so that many feeds never poll in step."""
-
 _VALIDATORS = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
-_VAGUE = re.compile(
-    r"\s*(|text/plain|(application|binary)/(x-)?(octet-stream|gzip|zip|zip-compressed|zstd))\s*(;|$)", re.IGNORECASE
-)
-"""Content types that do not say what the body is; its name may."""
 
 
 class Incremental(Settings):
@@ -75,6 +67,17 @@ class Rest(Source):
     """A JSON body."""
     every: Duration = Field(default=60.0, gt=0)
     """Time from the start of one poll to the start of the next."""
+    cron: Cron | None = None
+    """When to poll, in place of `every`: minute, hour, day of the month, month, day of the week. The feed polls at its
+    start, too, so that a time it missed while it was down is made up for."""
+    timezone: Zone | None = None
+    """The time zone that `cron` means (UTC without it). With `every` (at most a day), polls lie on whole multiples of
+    it since midnight there."""
+    jitter: Duration | None = Field(default=None, ge=0)
+    """The most by which a poll may be late, at random, so that a fleet never polls in step; by default a twentieth of
+    the time until it, at most a minute."""
+    errors: tuple[ErrorRule, ...] = ()
+    """What to do about some answers; any other goes by its status."""
     paginate: Annotated[Connector, OneOf("service.pagination")] | None = None
     """How a long answer is walked through."""
     max_pages: int = Field(default=10_000, ge=1)
@@ -99,16 +102,25 @@ class Rest(Source):
             raise ValueError("`absent` needs the full set at every poll, but `incremental` asks only for what changed")
         return self
 
+    @model_validator(mode="after")
+    def _one_schedule(self) -> "Rest":
+        if self.cron is not None and "every" in self.model_fields_set:
+            raise ValueError("a feed polls either `every` so often or as `cron` says")
+        if self.cron is None and self.timezone is not None and self.every > 86_400:
+            raise ValueError("with a `timezone`, `every` is at most a day: polls are counted from midnight")
+        return self
+
     async def run(self, link: Link) -> None:
         """Poll until cancelled; see Source."""
         walker = _Walker(self, link)
+        schedule = Schedule(self.every, self.cron, self.timezone, self.jitter)
         due = time.time()
         while True:
             started = time.time()
             await walker.poll()
-            # Counted from when it was due, so that lateness does not add up; from its start if asked for by hand.
-            due = max(min(due, started) + self.every, time.time())
-            await link.wait_until(due + self.every * random.uniform(0, JITTER))  # noqa: S311  no secret
+            now = time.time()
+            due = schedule.following(due, started, now)
+            await link.wait_until(schedule.late(due, now))
 
 
 class _Walker:
@@ -116,7 +128,7 @@ class _Walker:
 
     The position holds ``cursor``, the newest incremental value of the last complete walk; ``walk``, the step of
     the next page while a walk is under way, and ``high``, the newest value in it; ``answer``, what tells an
-    unchanged answer; ``broken``, the digest of the last body that was no JSON.
+    unchanged answer; ``broken``, the digest of the last body that was no JSON, or a web page.
     """
 
     def __init__(self, rest: Rest, link: Link) -> None:
@@ -126,27 +138,54 @@ class _Walker:
         self._base = URL(rest.url) if rest.url is not None else link.provider.address(rest.path)
         self._compares = rest.conditional and rest.method == "GET" and rest.paginate is None
         self._position: Position = dict(link.position or {})
+        self._rules = Rules(rest.errors)
         self._warned: set[str] = set()
         self._set, self._number = "", 0  # of the walk, and of the next message in it
         self._format = cast("Format", rest.format)
+        self._told: str | None = None
         self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
 
     async def poll(self) -> None:
         """Walk from the first page, or from where the last walk was interrupted."""
-        if self._paginator is None:
-            await self._walk(Step())
-            return
-        if "walk" in self._position:
-            try:
+        try:
+            await self._resume()
+        except AnswerIgnored as ignored:
+            # The cursor stays: what lies behind this page was not seen.
+            self._forget_walk("answer ignored, as a rule says", ignored)
+            self._link.alive()
+        except PageInstead as page:
+            await self._keep_aside(page.page, {"refused": page.reason})
+            raise
+
+    async def _resume(self) -> None:
+        first = self._paginator.first() if self._paginator is not None else Step()
+        try:
+            if self._paginator is not None and "walk" in self._position:
                 await self._walk(msgspec.convert(self._position["walk"], Step))
-            except SourceRefused as refused:
-                # A cursor that has expired meanwhile would be refused for ever; from the start nothing is missed.
-                log.warning("walk starts anew", feed=self._link.feed, reason=refused.reason)
-                self._position.pop("walk", None)
-                self._position.pop("high", None)
-            else:
                 return
-        await self._walk(self._paginator.first())
+        except SourceRefused as refused:
+            # A cursor that has expired meanwhile would be refused for ever; from the start nothing is missed.
+            self._forget_walk("walk starts anew", refused)
+        try:
+            await self._walk(first)
+        except WalkRefused as refused:
+            self._forget_walk("walk starts anew", refused)
+            await self._walk(first)
+
+    def _forget_walk(self, what: str, why: SourceLost | SourceRefused) -> None:
+        """Let the next walk start anew, and say why, once per change."""
+        if why.reason != self._told:
+            self._told = why.reason
+            log.warning(what, feed=self._link.feed, reason=why.reason)
+        self._position.pop("walk", None)
+        self._position.pop("high", None)
+
+    async def _keep_aside(self, body: bytes, meta: dict[str, Any]) -> None:
+        """Hand on, once, what is no answer, so that quarantine has it."""
+        broken = _digest(body)
+        if self._position.get("broken") != broken:
+            self._position["broken"] = broken
+            await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
 
     async def _walk(self, first: Step) -> None:
         step: Step | None = first
@@ -204,7 +243,7 @@ class _Walker:
             params |= {} if since is None else {incremental.param: since}
         return {name: _text(value) for name, value in params.items()}
 
-    async def _fetch(self, step: Step) -> "_Answer | None":
+    async def _fetch(self, step: Step) -> Answer | None:
         """Receive a page, and hand on all of it but the last piece; None when there is nothing new."""
         rest, provider = self._rest, self._link.provider
         url = self._address(step)
@@ -215,11 +254,12 @@ class _Walker:
         body = msgspec.json.encode(rest.body) if rest.body is not None else None
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
-        async with provider.request(rest.method, url, headers=headers, body=body) as response:
+        terms: dict[str, Any] = {"weight": rest.weight, "rules": self._rules}
+        async with provider.request(rest.method, url, headers=headers, body=body, **terms) as response:
             if response.status in {204, 304}:
                 return None
-            answer = _Answer(url, response, rest.max_body, self._params(step))
-            async with aclosing(answer.chunks()) as chunks:
+            answer = Answer(url, response, rest.max_body, self._params(step))
+            async with aclosing(answer.chunks(provider, self._rules)) as chunks:
                 pieces = cut(chunks, self._format, answer.meta, rest.records, rest.max_body)
                 async with aclosing(pieces):
                     async for piece, is_last in pieces:
@@ -232,7 +272,7 @@ class _Walker:
                             await self._link.emit([answer.message])
         return answer
 
-    def _look(self, answer: "_Answer") -> None:
+    def _look(self, answer: Answer) -> None:
         """Note what paging and the cursor need of the newest message."""
         if self._paginator is None and self._field is None:
             return
@@ -245,7 +285,7 @@ class _Walker:
         if self._field is not None:
             answer.high = newest([answer.high, *(lookup(record, self._field) for record in records)])
 
-    async def _page(self, answer: "_Answer") -> Page:
+    async def _page(self, answer: Answer) -> Page:
         """Give what paging needs.
 
         Raises:
@@ -268,7 +308,7 @@ class _Walker:
             raise SourceLost(reason, retry_after=self._rest.every) from fault
         return Page(answer.url, answer.headers, document, answer.count)
 
-    async def _hand_on(self, answer: "_Answer", *, is_last: bool) -> None:
+    async def _hand_on(self, answer: Answer, *, is_last: bool) -> None:
         """Hand on the last message of a page, and with it the position, and whether it completes a walk."""
         message = answer.message
         meta = {**(message.meta or {}), "last": is_last}
@@ -278,7 +318,7 @@ class _Walker:
         """Whether these are the bytes of the last answer, which need not be loaded again."""
         return self._compares and self._position.get("answer", {}).get("digest") == digest
 
-    def _remember(self, answer: "_Answer") -> None:
+    def _remember(self, answer: Answer) -> None:
         """Keep what the page tells: its newest incremental value, and how to know it again."""
         self._position.pop("broken", None)
         high = newest([self._position.get("high"), answer.high])
@@ -304,49 +344,6 @@ class _Walker:
         if what not in self._warned:
             self._warned.add(what)
             log.warning(what, feed=self._link.feed, page=step.number)
-
-
-class _Answer:
-    """The answer to one request.
-
-    Attributes:
-        url: what was asked for.
-        headers: of the answer, by names in small letters.
-        meta: of its messages.
-        message: its newest message; when all has come, the last one.
-        is_cut: whether there were messages before it.
-        count: records that were looked at.
-        high: the newest incremental value among them.
-        fault: why one of the messages does not decode.
-    """
-
-    def __init__(self, url: URL, response: aiohttp.ClientResponse, max_body: int, params: dict[str, str]) -> None:
-        self.url = url
-        self.headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
-        self.meta: dict[str, Any] = {"content_type": self.headers.get("content-type", ""), "params": params}
-        self.message = Message(b"", 0.0)
-        self.is_cut = False
-        self.count = 0
-        self.high: Any = None
-        self.fault: FormatError | None = None
-        self._body = Body(response, max_body)
-        self._hash = blake2b(digest_size=16)
-
-    @property
-    def digest(self) -> str:
-        """Tells this body from any other, once all of it has come."""
-        return self._hash.hexdigest()
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Give the body as it comes in."""
-        is_first = _VAGUE.match(self.meta["content_type"]) is not None
-        async with aclosing(self._body.chunks()) as chunks:
-            async for chunk in chunks:
-                if is_first and self._body.name:
-                    self.meta["name"] = self._body.name
-                is_first = False
-                self._hash.update(chunk)
-                yield chunk
 
 
 def _identity(step: Step | None) -> bytes:

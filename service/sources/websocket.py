@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, NoReturn, Self, cast
 
 import orjson
+from multidict import CIMultiDict
 from pydantic import Field, model_validator
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -17,10 +18,10 @@ from yarl import URL
 from service.auth import Request
 from service.config.connectors import Settings
 from service.config.units import Duration, Size
-from service.errors import SourceLost, SourceRefused
+from service.errors import SourceLost, SourceRefused, TokenRefused
 from service.model import Message
 from service.provider import Provider
-from service.provider.answers import failure, judge, plain
+from service.provider.answers import failure, plain
 from service.provider.connection import Connection
 from service.sources import Link, Source
 
@@ -96,35 +97,42 @@ class WebSocket(Source):
             await connection.close()
 
     async def _open(self, url: URL, provider: Provider) -> Connection:
-        """Shake hands, at the provider's pace."""
-        request = Request("GET", url)
-        request.headers.update(self.headers)
-        provider.authorize(request)
+        """Shake hands, at the provider's pace; with a new token if the first is refused."""
+        request = Request("GET", url, CIMultiDict(self.headers))
         try:
-            async with provider.pace.place():
-                connection = await _Connect(
-                    str(request.url),
-                    additional_headers=list(request.headers.items()),
-                    subprotocols=[Subprotocol(name) for name in self.subprotocols] or None,
-                    compression="deflate" if self.compression else None,
-                    max_size=self.max_message,
-                    proxy=None,
-                    open_timeout=provider.timeout,
-                    ping_timeout=None,  # a pong may wait behind what we cannot take yet: our watchdog decides
-                    close_timeout=CLOSE_TIMEOUT,
-                    create_connection=Connection,
-                    logger=_wire,
-                )
-                return cast("Connection", connection)
+            return await self._shake_hands(request, provider)
+        except TokenRefused:
+            if not provider.renew(request):
+                raise
+        return await self._shake_hands(Request("GET", url, CIMultiDict(self.headers)), provider)
+
+    async def _shake_hands(self, request: Request, provider: Provider) -> Connection:
+        url = request.url  # without what the credentials add to it
+        await provider.admit(request, self.weight)
+        try:
+            connection = await _Connect(
+                str(request.url),
+                additional_headers=list(request.headers.items()),
+                subprotocols=[Subprotocol(name) for name in self.subprotocols] or None,
+                compression="deflate" if self.compression else None,
+                max_size=self.max_message,
+                proxy=None,
+                open_timeout=provider.timeout,
+                ping_timeout=None,  # a pong may wait behind what we cannot take yet: our watchdog decides
+                close_timeout=CLOSE_TIMEOUT,
+                create_connection=Connection,
+                logger=_wire,
+            )
         except InvalidStatus as refused:
             answer = refused.response
-            wait = next(iter(answer.headers.get_all("Retry-After")), None)
-            what = f"handshake with {plain(url)}"
-            raise judge(what, answer.status_code, provider.said(answer.body or b""), wait) from refused
+            what, headers = f"handshake with {plain(url)}", CIMultiDict(answer.headers.raw_items())
+            fault = provider.fault(what, url, answer.status_code, headers, bytes(answer.body or b""))
+            raise fault or SourceRefused(f"{what}: {answer.status_code} in place of 101") from refused
         except (InvalidURI, ValueError) as error:
             raise SourceRefused(f"{plain(url)} is no address that can be asked") from error
         except (InvalidHandshake, OSError, EOFError) as error:
             raise SourceLost(f"{plain(url)}: {provider.said(failure(error))}") from error
+        return cast("Connection", connection)
 
     async def _listen(self, connection: Connection, link: Link, url: URL) -> NoReturn:
         """Receive until the connection ends, beating meanwhile, also while receiving waits for room."""

@@ -109,8 +109,10 @@ class Transform:
         """Give the records of a message to map: where the format can, only the fields that are mapped.
 
         Raises:
-            FormatError: as ``decode``.
+            FormatError: as ``decode``; also of what the source found to be no answer, such as a web page.
         """
+        if message.meta is not None and "refused" in message.meta:
+            raise FormatError(message.meta["refused"])
         return self.decode(message) if self._read is None else self._read(message)
 
     def map(self, pieces: Sequence[Piece]) -> Mapped:
@@ -165,6 +167,9 @@ class Transform:
 
     def undecodable(self, message: Message, error: FormatError) -> Refusal:
         """Refuse a whole message that does not decode."""
+        if message.meta is not None and "refused" in message.meta:
+            reason, detail = "source: no data", str(error)
+            return Refusal(self.feed, self.table, reason, detail, None, message.body, message.received_at)
         kind = self._format.kind_of(message)
         remedy = "correct the feed's `format` or `records`, or the provider"
         detail = f"{self.feed}: the message is not {kind}: {error} [not decodable]; {remedy}"

@@ -1,7 +1,8 @@
 import pytest
 
 from service.config.document import parse
-from service.config.feedcheck import MAX_EXPRESSION, check_feeds
+from service.config.expressions import MAX_EXPRESSION
+from service.config.feedcheck import check_feeds
 from service.config.report import Report
 
 TABLES = """\

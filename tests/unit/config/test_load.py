@@ -133,7 +133,7 @@ def test_a_good_configuration_is_read_with_its_variables() -> None:
     assert list(config.feeds()) == ["acme.fixtures", "acme.scores"]
     assert config.database.url.get_secret_value() == "embedded"
     assert config.database.pool == 7
-    assert config.providers["acme"].rate_limit == Pace(10, 60)
+    assert config.providers["acme"].rate_limit == (Pace(10, 60),)
     assert config.tables["matches"].columns["provider"].type == "text"
 
 
@@ -292,3 +292,41 @@ def test_any_part_may_be_anything_and_the_rest_is_still_judged(data: st.DataObje
     found = problems(json.dumps(document, ensure_ascii=True))
     assert "log.level" in {problem.path for problem in found} or found[0].code == "yaml-syntax"
     assert all(problem.line >= 1 for problem in found)
+
+
+BAD_PROVIDER = """\
+tables:
+  t: {key: [id], columns: {id: integer}}
+providers:
+  acme:
+    url: https://a.example
+    auth: {kind: hmac, secret: "${S:-topsecret}", message: "{tiemstamp}", headers: {X: "{signature}"}}
+    rate_limit: [10/s, 5/h]
+    errors: [{status: 404, action: skip}, {text: x, action: refresh_token}]
+    feeds:
+      f:
+        kind: rest
+        cron: "0 25 * * *"
+        timezone: Europe/Lodnon
+        weight: 6
+        errors: [{when: "body.a ==", action: retry}, {action: ignore}]
+        into: t
+        map: {id: id}
+"""
+BAD_PROVIDER_AT = """\
+6:60 wrong-value providers.acme.auth.message
+8:36 wrong-value providers.acme.errors[0].action
+8:61 idle-action providers.acme.errors[1].action
+12:15 wrong-value providers.acme.feeds.f.cron
+13:19 wrong-value providers.acme.feeds.f.timezone
+14:17 wrong-value providers.acme.feeds.f.weight
+15:25 wrong-expression providers.acme.feeds.f.errors[0].when
+15:54 wrong-value providers.acme.feeds.f.errors[1]
+"""
+
+
+def test_mistakes_in_credentials_pace_and_rules_are_told_where_they_stand_without_secrets() -> None:
+    found = problems(BAD_PROVIDER, {})
+    places = [f"{problem.line}:{problem.column} {problem.code} {problem.path}" for problem in found]
+    assert places == BAD_PROVIDER_AT.splitlines()
+    assert "topsecret" not in "".join(map(str, found))

@@ -8,21 +8,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from service.errors import SourceLost, SourceRefused
-from service.provider.answers import judge, plain, retry_after
+from service.config.answers import Action
+from service.errors import AnswerIgnored, SourceLost, SourceRefused, TokenRefused, WalkRefused
+from service.provider.answers import judge, plain, retry_after, usual_action
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
-def test_a_failure_that_passes_is_a_source_lost(status: int) -> None:
-    error = judge("GET https://a.example/x", status, "busy", "7")
-    assert isinstance(error, SourceLost)
-    assert error.retry_after == 7
-    assert error.reason == f"GET https://a.example/x: {status}: busy"
+@pytest.mark.parametrize(
+    ("statuses", "action"),
+    [
+        ([200, 204, 206, 304], None),
+        ([401], "refresh_token"),
+        ([429], "rate_limited"),
+        ([408, 425, 500, 502, 503, 504, 599], "retry"),
+        ([300, 301, 400, 402, 403, 404, 405, 410, 422, 451], "fail"),
+    ],
+)
+def test_a_status_says_what_follows(statuses: list[int], action: str | None) -> None:
+    assert {usual_action(status) for status in statuses} == {action}
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 410, 422, 451])
-def test_a_failure_that_stays_is_a_refusal(status: int) -> None:
-    assert isinstance(judge("GET https://a.example/x", status, "", None), SourceRefused)
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        ("retry", SourceLost),
+        ("rate_limited", SourceLost),
+        ("ignore", AnswerIgnored),
+        ("fail", SourceRefused),
+        ("refresh_token", TokenRefused),
+        ("reset_pagination", WalkRefused),
+    ],
+)
+def test_an_action_is_an_error_with_its_reason(action: Action, error: type[SourceLost | SourceRefused]) -> None:
+    raised = judge(action, "GET https://a.example/x: 503: busy", 7)
+    assert type(raised) is error
+    assert raised.reason == "GET https://a.example/x: 503: busy"
+    assert getattr(raised, "retry_after", None) == (7 if error is SourceLost else None)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from service.errors import SourceLost, SourceRefused
+from service.config.answers import ErrorRule
+from service.errors import AnswerIgnored, SourceLost, SourceRefused
 from service.provider import Provider
+from service.provider.rules import Rules
 from tests.collector import configured
 from tests.proxy import Proxy
 from tests.site import Asked, Site
@@ -94,17 +96,33 @@ async def test_credentials_and_headers_reach_the_provider() -> None:
         {"kind": "bearer", "token": KEY},
         {"kind": "basic", "user": "me", "password": KEY},
         {"kind": "query", "name": "key", "value": KEY},
+        {
+            "kind": "hmac",
+            "key": KEY,
+            "secret": KEY,
+            "message": "{url}",
+            "query": {"key": "{key}", "sign": "{signature}"},
+        },
+        {"kind": "oauth2", "token_url": "SITE/token", "client_id": "me", "client_secret": KEY},
+        {"kind": "login", "url": "SITE/token", "body": {"password": KEY}, "token": "access_token", "query": "session"},
     ],
 )
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_to_another_origin_carries_no_credentials(auth: dict[str, Any], status: int) -> None:
     async with Site(ok) as other:
 
-        def away(_asked: Asked) -> web.Response:
+        def away(asked: Asked) -> web.Response:
+            if asked.path == "/token":
+                return web.json_response({"access_token": KEY})
             return web.Response(status=status, headers={"Location": f"{other.url}/stolen"})
 
-        async with Site(away) as site, entered(site.url, auth=auth, headers={"X-Key": KEY}) as acme:
-            assert await get(acme, f"{site.url}/x", headers={"X-Feed-Key": KEY}) == b"fine"
+        async with Site(away) as site:
+            auth = {
+                name: value.replace("SITE", site.url) if isinstance(value, str) else value
+                for name, value in auth.items()
+            }
+            async with entered(site.url, auth=auth, headers={"X-Key": KEY}) as acme:
+                assert await get(acme, f"{site.url}/x", headers={"X-Feed-Key": KEY}) == b"fine"
     asked = other.asked[0]
     assert not {"X-Auth-Token", "Authorization", "X-Key", "X-Feed-Key", "Cookie", "Referer"} & set(asked.headers)
     assert KEY not in str(asked)
@@ -278,3 +296,78 @@ async def test_the_pace_holds_across_everything_that_is_asked() -> None:
     moments = [asked.at for asked in site.asked]
     assert len(moments) == 9
     assert all(later - earlier >= 1 for earlier, later in zip(moments, moments[4:], strict=False))
+
+
+async def test_a_limit_that_one_feed_met_holds_for_all() -> None:
+    def busy(_asked: Asked) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "3600"})
+
+    async with Site(busy) as site, entered(site.url) as acme:
+        for path in ("/one", "/two"):
+            with pytest.raises(SourceLost) as lost:
+                await get(acme, f"{site.url}{path}")
+            assert lost.value.retry_after == pytest.approx(3600, abs=2)
+    assert len(site.asked) == 1
+
+
+async def test_a_limit_that_is_told_in_headers_is_kept_before_it_is_broken() -> None:
+    def counting(asked: Asked) -> web.Response:
+        headers = {"X-RateLimit-Remaining": str(1 - asked.number), "X-RateLimit-Reset": "3600"}
+        return web.Response(text="fine", headers=headers)
+
+    async with Site(counting) as site, entered(site.url) as acme:
+        await get(acme, f"{site.url}/1")
+        await get(acme, f"{site.url}/2")
+        with pytest.raises(SourceLost, match="used up"):
+            await get(acme, f"{site.url}/3")
+    assert len(site.asked) == 2
+
+
+async def test_a_429_that_tells_its_reset_in_headers_needs_no_retry_after() -> None:
+    def busy(_asked: Asked) -> web.Response:
+        return web.Response(status=429, headers={"RateLimit": '"day";r=0;t=7200'})
+
+    async with Site(busy) as site, entered(site.url) as acme:
+        with pytest.raises(SourceLost) as lost:
+            await get(acme, f"{site.url}/1")
+    assert lost.value.retry_after == pytest.approx(7200, abs=2)
+
+
+async def test_what_another_origin_says_of_limits_holds_nobody_up() -> None:
+    def busy(_asked: Asked) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "3600", "X-RateLimit-Remaining": "0"})
+
+    async with Site(busy) as other, Site(ok) as site, entered(site.url) as acme:
+        with pytest.raises(SourceLost):
+            await get(acme, f"{other.url}/x")
+        assert await get(acme, f"{site.url}/x") == b"fine"
+
+
+async def test_a_rule_of_the_provider_comes_after_that_of_the_feed_and_before_the_usual() -> None:
+    rules = Rules([ErrorRule(status=("404",), text="gone", action="retry")])
+
+    def missing(asked: Asked) -> web.Response:
+        return web.Response(status=404, text=asked.path)
+
+    async with Site(missing) as site, entered(site.url, errors=[{"status": 404, "action": "ignore"}]) as acme:
+        with pytest.raises(AnswerIgnored):
+            await get(acme, f"{site.url}/x", rules=rules)
+        with pytest.raises(SourceLost) as lost:
+            await get(acme, f"{site.url}/gone", rules=rules)
+    assert not isinstance(lost.value, AnswerIgnored)
+
+
+async def test_a_request_that_cannot_be_signed_is_a_refusal() -> None:
+    auth = {"kind": "hmac", "secret": KEY, "message": "", "headers": {"S": "{signature}"}, "body": {"n": "{nonce}"}}
+    async with Site(ok) as site, entered(site.url, auth=auth) as acme:
+        with pytest.raises(SourceRefused, match="no JSON object"):
+            await get(acme, f"{site.url}/x", method="POST", body=b"[]")
+    assert not site.asked
+
+
+async def test_a_secret_is_blanked_out_however_it_is_written() -> None:
+    secret = "p&ss w/rd"
+    auth = {"kind": "login", "url": "https://id.example", "body": {"password": secret}, "token": "t"}
+    async with entered("https://a.example", auth=auth) as acme:
+        for form in (secret, "p%26ss%20w%2Frd", "p%26ss+w%2Frd"):
+            assert acme.said(f"wrong: {form}!") == "wrong: ***!"

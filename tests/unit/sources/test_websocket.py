@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -322,6 +323,41 @@ async def test_a_server_that_speaks_no_websocket_is_a_source_lost_or_refused() -
         async with Provider("test", settings) as provider:
             with pytest.raises(SourceLost, match="ws://127"):
                 await source.run(Collector(provider))
+
+
+async def test_a_handshake_with_an_ended_token_is_made_again_with_a_new_one() -> None:
+    tokens: list[str] = []
+
+    def ended(connection: ServerConnection, request: Request) -> Response | None:
+        tokens.append(request.headers["Authorization"])
+        return connection.respond(401, "expired token-1") if len(tokens) == 1 else None
+
+    async with Site(lambda asked: web.json_response({"t": f"token-{asked.number + 1}"})) as login:
+        auth = {"kind": "login", "url": login.url, "token": "t"}
+        async with listening(says("hi"), None, ended, auth=auth) as (source, link), running(source, link):
+            await link.until(lambda: len(link.messages) == 1)
+    assert tokens == ["Bearer token-1", "Bearer token-2"]
+
+
+async def test_a_handshake_that_is_refused_twice_is_a_refusal_that_shows_no_token() -> None:
+    def refused(connection: ServerConnection, request: Request) -> Response:
+        return connection.respond(401, f"no {request.headers['Authorization']}")
+
+    async with Site(lambda asked: web.json_response({"t": f"token-{asked.number + 1}"})) as login:
+        auth = {"kind": "login", "url": login.url, "token": "t"}
+        async with listening(quiet, handshake=refused, auth=auth) as (source, link):
+            with pytest.raises(SourceRefused, match=r"401: no Bearer \*\*\*"):
+                await source.run(link)
+    assert len(login.asked) == 2
+
+
+async def test_a_handshake_that_is_answered_with_a_page_is_a_refusal_or_lost() -> None:
+    def page(connection: ServerConnection, _request: Request) -> Response:
+        return connection.respond(200, "<html>hello")
+
+    async with listening(quiet, handshake=page) as (source, link):
+        with pytest.raises((SourceLost, SourceRefused), match="200"):
+            await source.run(link)
 
 
 async def test_handshakes_keep_the_pace_of_the_provider() -> None:

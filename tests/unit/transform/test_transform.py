@@ -56,6 +56,17 @@ def test_a_message_that_does_not_decode_is_refused_whole() -> None:
     assert "byte 0" in refusal.detail
 
 
+@pytest.mark.parametrize("body", [b"<html>", b'{"a": "would fit"}'])
+def test_what_the_source_found_to_be_no_data_is_refused_unread_with_its_reason(body: bytes) -> None:
+    transform = make({"a": "text"})
+    sent = Message(body, 12.5, meta={"refused": "200 with a web page in place of data"})
+    with pytest.raises(FormatError) as caught:
+        transform.read(sent)
+    refusal = transform.undecodable(sent, caught.value)
+    assert (refusal.reason, refusal.detail) == ("source: no data", "200 with a web page in place of data")
+    assert (refusal.record, refusal.message) == (None, body)
+
+
 def test_the_record_of_a_row_that_the_database_refused_is_found_again() -> None:
     columns = {"a": {"type": "integer", "null": True, "on_invalid": "null"}, "b": "text"}
     transform = make(columns, where="b != 'skip'")

@@ -1,0 +1,42 @@
+"""What of a provider's configuration must not be shown in logs, errors or the status page."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from pydantic import BaseModel, SecretStr
+
+from service.config.settings import Provider as ProviderSettings
+
+_OPEN = re.compile(r"(accept|content-type|user-agent)", re.IGNORECASE)
+"""Headers that hold no secret."""
+
+
+def secrets_of(settings: ProviderSettings) -> list[str]:
+    """Give the secrets of a provider and its feeds."""
+    hidden = [*_texts(settings.auth)]
+    for part in (settings, *settings.feeds.values()):
+        headers: Mapping[str, str] = getattr(part, "headers", {})
+        hidden += [value for name, value in headers.items() if not _OPEN.match(name)]
+    return hidden
+
+
+def blank(text: str, secrets: Iterable[str]) -> str:
+    """Blank secrets out of a text, as they are and as an address has them; under four characters they say nothing."""
+    forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote_plus(secret))}
+    for form in sorted(forms, key=len, reverse=True):  # the longest first: one may be a part of another
+        if len(form) >= 4:
+            text = text.replace(form, "***")
+    return text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Give the secret texts of settings, at any depth."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from _texts(vars(value))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
