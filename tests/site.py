@@ -19,6 +19,7 @@ class Asked:
         number: from 0.
         request: as the server has it.
         at: seconds on the monotonic clock.
+        request: for an answer that is written bit by bit.
     """
 
     number: int

@@ -1,5 +1,6 @@
 """The client of one provider: its address, credentials and pace, shared by all its feeds."""
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -20,7 +21,7 @@ from service.provider.pace import Pacer
 REDIRECTS = 5
 _SHOWN = 200
 _PIECE = 64 << 10
-_OPEN = re.compile(r"(accept|content-type|user-agent)", re.IGNORECASE)
+_OPEN = re.compile(r"(accept|cache-control|content-type|last-event-id|user-agent)", re.IGNORECASE)
 """Headers that hold no secret."""
 
 
@@ -52,10 +53,7 @@ class Provider:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Provider":
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeout, sock_read=self.timeout)
-        self._session = aiohttp.ClientSession(
-            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
+        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -100,9 +98,17 @@ class Provider:
 
     @contextlib.asynccontextmanager
     async def request(
-        self, method: str, url: URL, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        endless: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request at the provider's pace and give the answer: 2xx or 304, its body not read yet.
+
+        The body of an ``endless`` answer may pause for as long as its reader allows.
 
         Redirects are followed by hand, since credentials depend on where each leads (RFC 9110, section 15.4).
 
@@ -113,7 +119,7 @@ class Provider:
         what = f"{method} {plain(url)}"
         try:
             for _ in range(REDIRECTS + 1):
-                async with await self._send(method, url, headers, body) as response:
+                async with await self._send(method, url, headers, body, endless=endless) as response:
                     target = _target(response, url)
                     if target is None:
                         await self._check(response, f"{method} {plain(url)}")
@@ -145,16 +151,24 @@ class Provider:
         return b"".join(pieces)
 
     async def _send(
-        self, method: str, url: URL, headers: Mapping[str, str] | None, body: bytes | None
+        self, method: str, url: URL, headers: Mapping[str, str] | None, body: bytes | None, *, endless: bool
     ) -> aiohttp.ClientResponse:
         if self._session is None:
             raise RuntimeError("a provider is entered before it is asked")
-        request = Request(method, url, CIMultiDict(headers or {} if self.own(url) else {}), body)
+        own = self.own(url)
+        sent = {name: value for name, value in (headers or {}).items() if own or _OPEN.match(name)}
+        request = Request(method, url, CIMultiDict(sent), body)
         self.authorize(request)
-        async with self.pace.place():
+        timeout = aiohttp.ClientTimeout(sock_connect=self.timeout, sock_read=None if endless else self.timeout)
+        async with self.pace.place(), asyncio.timeout(self.timeout if endless else None):
             try:
                 return await self._session.request(
-                    method, request.url, headers=request.headers, data=request.body, allow_redirects=False
+                    method,
+                    request.url,
+                    headers=request.headers,
+                    data=request.body,
+                    allow_redirects=False,
+                    timeout=timeout,
                 )
             except (ValueError, aiohttp.NonHttpUrlClientError) as error:
                 # Of an address aiohttp's own words hold the whole, with what may be secret in its query.

@@ -1,8 +1,11 @@
 """Sources: how each kind of feed talks to its provider, one file a kind: its settings and one ``run``."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+from pydantic import Field, model_validator
+from yarl import URL
 
 from service.config.feeds import FeedSettings
 from service.model import Message, Position
@@ -53,3 +56,37 @@ class Source(FeedSettings):
             SourceLost: the provider cannot be reached, closed the connection, fell silent or asked us to wait.
             SourceRefused: the provider will not serve us as we are configured.
         """
+
+
+class Addressed(Source):
+    """A feed at an address of the web, below its provider's or one of its own."""
+
+    path: str = ""
+    """Added to the provider's base URL."""
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    """A whole address, instead of the provider's base URL and `path`."""
+    params: dict[str, str | int | float | bool] = Field(default={})
+    """Parameters of the query."""
+    headers: dict[str, str] = Field(default={})
+    """Further headers."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "Addressed":
+        if self.url is not None and self.path:
+            raise ValueError("a feed has either a `path` below the provider's url or a `url` of its own")
+        if "://" in self.path.partition("?")[0]:
+            raise ValueError("`path` lies below the provider's url; a whole address is written as `url`")
+        return self
+
+    def address(self, provider: Provider) -> URL:
+        """Give the address, without ``params``.
+
+        Raises:
+            SourceRefused: neither the feed nor its provider has one.
+        """
+        return URL(self.url) if self.url is not None else provider.address(self.path)
+
+
+def query(params: Mapping[str, str | float]) -> dict[str, str]:
+    """Give parameters as they are written in a query: a boolean is ``true`` or ``false``."""
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in params.items()}

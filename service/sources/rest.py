@@ -59,6 +59,7 @@ class Rest(Source):
 
     replayable: ClassVar[bool] = True
     whole_sets: ClassVar[bool] = True
+    missed: ClassVar[str] = "what changes twice between two polls is seen once"
 
     kind: Literal["rest"] = "rest"
     path: str = ""

@@ -55,8 +55,9 @@ class RestScript:
         self.hold.set()
         self.refusal: tuple[int, dict[str, str]] | None = None
         self.asked = 0
+        self.over = asyncio.Event()
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
         if self.refusal is not None:
             status, headers = self.refusal
@@ -77,6 +78,7 @@ class RestScript:
             yield
         finally:
             self.hold.set()
+            self.over.set()
             await server.close()
 
 
@@ -118,9 +120,29 @@ class WebSocketScript:
                 self.hold.set()
 
 
-@pytest.fixture(params=[RestScript, WebSocketScript], ids=["rest", "websocket"])
+class SseScript(RestScript):
+    """It resumes from the event id, as REST resumes from the page."""
+
+    feed = {"kind": "sse", "path": "/pages", "idle_timeout": "1h"}
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        if self.refusal is not None:
+            status, headers = self.refusal
+            return web.Response(status=status, headers=headers, text="no")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for number in range(int(request.headers.get("Last-Event-ID", "-1")) + 1, COUNT):
+            if number >= 5:
+                await self.hold.wait()
+            await response.write(b"id: %d\ndata: %b\n\n" % (number, body(number)))
+        await self.over.wait()
+        return response
+
+
+@pytest.fixture(params=[RestScript, WebSocketScript, SseScript], ids=["rest", "websocket", "sse"])
 async def script(request: pytest.FixtureRequest) -> AsyncIterator[Script]:
-    script: RestScript | WebSocketScript = request.param()
+    script: RestScript | WebSocketScript | SseScript = request.param()
     async with script.serving():
         yield script
 
@@ -159,7 +181,7 @@ async def test_a_connection_that_breaks_is_a_source_lost(script: Script, proxy: 
 
 
 async def test_silence_is_a_source_lost(script: Script, proxy: Proxy) -> None:
-    patience = {"idle_timeout": "300ms"} if script.scheme == "ws" else {}
+    patience = {"idle_timeout": "300ms"} if "idle_timeout" in script.feed else {}
     async with linked(script, proxy, **patience) as (source, link), running(source, link) as run:
         script.hold.clear()
         await link.until(lambda: len(link.messages) == 5)
@@ -240,10 +262,8 @@ async def test_a_lost_source_leaves_no_connection(script: Script, proxy: Proxy) 
 
 
 async def test_a_source_that_is_held_up_asks_for_no_more(script: Script, proxy: Proxy) -> None:
-    async with linked(script, proxy, **({"idle_timeout": "100ms"} if script.scheme == "ws" else {})) as (
-        source,
-        link,
-    ):
+    patience = {"idle_timeout": "100ms"} if "idle_timeout" in script.feed else {}
+    async with linked(script, proxy, **patience) as (source, link):
         link.room.clear()
         async with running(source, link) as run:
             await link.until(lambda: link.emitting > 0)
