@@ -26,7 +26,7 @@ from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
 from service.provider.answers import plain
 from service.provider.body import Body
-from service.sources import Link, Source
+from service.sources import Addressed, Link, query
 from service.watermark import newest, reach_back
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ class Incremental(Settings):
     """How far to reach back before the newest value, for changes that the provider publishes late."""
 
 
-class Rest(Source):
+class Rest(Addressed):
     """Polls an address, ``every`` so often, and hands on each page: as one message, or a long one piece by piece."""
 
     replayable: ClassVar[bool] = True
@@ -62,16 +62,8 @@ class Rest(Source):
     missed: ClassVar[str] = "what changes twice between two polls is seen once"
 
     kind: Literal["rest"] = "rest"
-    path: str = ""
-    """Added to the provider's base URL."""
-    url: str | None = Field(default=None, pattern=r"^https?://")
-    """A whole address, instead of the provider's base URL and `path`."""
     method: Literal["GET", "POST"] = "GET"
     """The method."""
-    params: dict[str, str | int | float | bool] = Field(default={})
-    """Parameters of the query."""
-    headers: dict[str, str] = Field(default={})
-    """Further headers."""
     body: Any = None
     """A JSON body."""
     every: Duration = Field(default=60.0, gt=0)
@@ -91,11 +83,7 @@ class Rest(Source):
     """How a body is decoded; by default as its content type says, or else its first bytes."""
 
     @model_validator(mode="after")
-    def _one_address(self) -> "Rest":
-        if self.url is not None and self.path:
-            raise ValueError("a feed has either a `path` below the provider's url or a `url` of its own")
-        if "://" in self.path.partition("?")[0]:
-            raise ValueError("`path` lies below the provider's url; a whole address is written as `url`")
+    def _whole_set(self) -> "Rest":
         if self.absent is not None and self.incremental is not None:
             raise ValueError("`absent` needs the full set at every poll, but `incremental` asks only for what changed")
         return self
@@ -124,7 +112,7 @@ class _Walker:
         self._rest = rest
         self._link = link
         self._paginator = cast("Paginator | None", rest.paginate)
-        self._base = URL(rest.url) if rest.url is not None else link.provider.address(rest.path)
+        self._base = rest.address(link.provider)
         self._compares = rest.conditional and rest.method == "GET" and rest.paginate is None
         self._position: Position = dict(link.position or {})
         self._warned: set[str] = set()
@@ -203,7 +191,7 @@ class _Walker:
             cursor = self._position.get("cursor")
             since = incremental.start if cursor is None else reach_back(cursor, incremental.lookback)
             params |= {} if since is None else {incremental.param: since}
-        return {name: _text(value) for name, value in params.items()}
+        return query(params)
 
     async def _fetch(self, step: Step) -> "_Answer | None":
         """Receive a page, and hand on all of it but the last piece; None when there is nothing new."""
@@ -356,7 +344,3 @@ def _identity(step: Step | None) -> bytes:
 
 def _digest(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
-
-
-def _text(value: str | float) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

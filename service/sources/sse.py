@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import ClassVar, Literal
 
 import aiohttp
@@ -12,6 +13,7 @@ from service.config.units import Duration, Size
 from service.errors import SourceLost, SourceRefused
 from service.model import Message, Position
 from service.provider.answers import plain
+from service.provider.body import Body
 from service.provider.eventstream import Event, EventStream
 from service.sources import Addressed, Link, query
 
@@ -47,13 +49,14 @@ class Sse(Addressed):
         async with link.provider.request("GET", url, headers=headers, endless=True) as response:
             self._check(response)
             link.alive()
-            while chunk := await self._chunk(response):
-                link.alive()
-                if messages := self._messages(stream.feed(chunk)):
-                    await link.emit(messages)
-                if stream.held > self.max_message:
-                    limit = f"max_message ({self.max_message} bytes)"
-                    raise SourceRefused(f"{plain(response.url)}: an event is larger than {limit}")
+            async with aclosing(Body(response, self.max_message).chunks()) as chunks:
+                while (chunk := await self._next(chunks, response)) is not None:
+                    link.alive()
+                    if messages := self._messages(stream.feed(chunk)):
+                        await link.emit(messages)
+                    if stream.held > self.max_message:
+                        limit = f"max_message ({self.max_message} bytes)"
+                        raise SourceRefused(f"{plain(response.url)}: an event is larger than {limit}")
         # What the provider asks for here is a wait between two connections, not an answer to too many.
         raise SourceLost(f"{plain(response.url)}: the provider ended the stream", retry_after=stream.retry)
 
@@ -69,15 +72,15 @@ class Sse(Addressed):
         if response.status != 200 or media != MEDIA:
             raise SourceRefused(f"{where}: answered with {response.status} and {media}, not with {MEDIA}")
 
-    async def _chunk(self, response: aiohttp.ClientResponse) -> bytes:
-        """Wait for the next bytes; none at the end of the stream.
+    async def _next(self, chunks: AsyncGenerator[bytes, None], response: aiohttp.ClientResponse) -> bytes | None:
+        """Wait for the next bytes; None at the end of the stream.
 
         Raises:
             SourceLost: the provider is silent for too long.
         """
         try:
             async with asyncio.timeout(self.idle_timeout):
-                return await response.content.readany()
+                return await anext(chunks, None)
         except TimeoutError:
             raise SourceLost(f"{plain(response.url)}: silent for {self.idle_timeout:g} s") from None
 

@@ -1,4 +1,5 @@
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -131,6 +132,23 @@ async def test_comments_keep_a_stream_alive() -> None:
                     await run.end()
     assert link.bodies == [b"1"]
     assert link.lives >= 8
+
+
+async def test_a_compressed_stream_is_read_as_it_comes() -> None:
+    async def compressed(asked: Asked) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": SSE, "Content-Encoding": "gzip"})
+        await response.prepare(asked.request)
+        packer = zlib.compressobj(wbits=31)
+        await response.write(packer.compress(b"data: 1\n\n") + packer.flush(zlib.Z_SYNC_FLUSH))
+        await asyncio.sleep(60)
+        return response
+
+    async with Site(compressed) as site:
+        source, settings = configured({"kind": "sse"}, url=site.url)
+        async with Provider("test", settings) as provider:
+            link = Collector(provider)
+            async with running(source, link):
+                await link.until(lambda: link.bodies == [b"1"])
 
 
 @pytest.fixture
