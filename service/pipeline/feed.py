@@ -1,8 +1,9 @@
 """A feed at run time: keeps a source running for ever, and knows what state it is in."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
@@ -11,7 +12,7 @@ from service.model import Message, Position
 from service.pipeline.backoff import CEILING, Backoff
 from service.pipeline.inlet import Inlet
 from service.provider import Provider
-from service.sources import Source
+from service.sources import Receiver, Source
 
 log = structlog.get_logger()
 
@@ -33,6 +34,7 @@ class Feed:
         last_error: why the source last stopped, without secrets.
         next_poll_at: seconds since the epoch, or None for a source that does not poll.
         reconnects: how often the source was started again.
+        receiver: takes what is posted to the feed, while its source listens.
         gaps: how often a source that cannot be asked for what it missed was away after it had been live.
     """
 
@@ -45,6 +47,7 @@ class Feed:
         self.next_poll_at: float | None = None
         self.reconnects = 0
         self.gaps = 0
+        self.receiver: Receiver | None = None
         self._source = source
         self._inlet = inlet
         self._condition = "starting"
@@ -91,6 +94,20 @@ class Feed:
                 await self._poke.wait()
         except TimeoutError:
             pass
+
+    @property
+    def full(self) -> bool:
+        """Whether messages wait for room; see Link."""
+        return self._inlet.full
+
+    @contextlib.contextmanager
+    def listen(self, receiver: Receiver) -> Iterator[None]:
+        """Let what is posted to the feed be received; see Link."""
+        self.receiver = receiver
+        try:
+            yield
+        finally:
+            self.receiver = None
 
     # What the operator calls.
 

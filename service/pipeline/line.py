@@ -32,12 +32,14 @@ class Line:
     Attributes:
         name: ``provider.feed``.
         kind: of its source.
+        listens: whether providers post to it.
         started: set once the feed receives.
     """
 
     def __init__(self, name: str, source: Source, provider: Provider, config: Config, store: Store) -> None:
         self.name = name
         self.kind = str(source.model_dump()["kind"])
+        self.listens = source.listens
         self.started = asyncio.Event()
         self.ledger = Ledger()
         self._source = source

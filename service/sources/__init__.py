@@ -1,8 +1,10 @@
 """Sources: how each kind of feed talks to its provider, one file a kind: its settings and one ``run``."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeAlias
 
 from pydantic import Field, model_validator
 from yarl import URL
@@ -10,6 +12,43 @@ from yarl import URL
 from service.config.feeds import FeedSettings
 from service.model import Message, Position
 from service.provider import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A request that somebody posted to a feed.
+
+    Attributes:
+        headers: found whatever the case of their names.
+        query: the parameters of its address.
+        chunks: the body as it comes in, compressed as it was sent.
+    """
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sender of a delivery is told.
+
+    Attributes:
+        status: of HTTP.
+        said: a few words on it, without secrets.
+        retry_after: seconds after which it is worth another try.
+    """
+
+    status: int
+    said: str
+    retry_after: int | None = None
+
+
+CLOSED = Answer(503, "the feed does not receive at the moment; send it again", retry_after=30)
+"""What a sender is told while the source does not run: before the start, paused, or on the way out."""
+
+Receiver: TypeAlias = Callable[[Delivery], Awaitable[Answer]]
+"""Takes deliveries, several at a time."""
 
 
 class Link(Protocol):
@@ -31,6 +70,13 @@ class Link(Protocol):
     async def settled(self) -> None:
         """Wait until everything handed on is safe in the buffer."""
 
+    @property
+    def full(self) -> bool:
+        """Whether messages wait for room, so that ``emit`` or ``settled`` may take long."""
+
+    def listen(self, receiver: Receiver) -> AbstractContextManager[None]:
+        """Within the block, let what is posted to ``/ingest/PROVIDER/FEED`` be received."""
+
     def alive(self) -> None:
         """Say that the provider answers (a poll without news, a heartbeat, an acknowledgement)."""
 
@@ -46,7 +92,12 @@ class Source(FeedSettings):
 
     It never retries, reconnects, counts, queues or stops itself: the pipeline calls ``run`` again after a pause, with
     the position of the last message that it handed on, and cancels it to stop.
+
+    Attributes:
+        listens: whether it takes deliveries.
     """
+
+    listens: ClassVar[bool] = False
 
     @abstractmethod
     async def run(self, link: Link) -> None:
