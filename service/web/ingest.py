@@ -10,6 +10,7 @@ from service.sources import CLOSED, Answer, Delivery
 
 _CHUNK = 64 << 10
 _UNKNOWN = Answer(404, "no feed receives here")
+_CUT = Answer(400, "the body did not come whole")
 
 
 def ingest(overview: Overview) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -22,7 +23,10 @@ def ingest(overview: Overview) -> Callable[[web.Request], Awaitable[web.Response
         if line.feed is None or line.feed.receiver is None:
             return _response(CLOSED)
         delivery = Delivery(request.headers, request.query, request.content.iter_chunked(_CHUNK))
-        return _response(await line.feed.receiver(delivery))
+        try:
+            return _response(await line.feed.receiver(delivery))
+        except ConnectionError:
+            return _response(_CUT)  # which nobody reads
 
     return post
 
