@@ -35,6 +35,8 @@ class Feed:
         next_poll_at: seconds since the epoch, or None for a source that does not poll.
         reconnects: how often the source was started again.
         receiver: takes what is posted to the feed, while its source listens.
+        ended: set once the source has no more to give.
+        refused: set once the provider refused us.
         gaps: how often a source that cannot be asked for what it missed was away after it had been live.
     """
 
@@ -48,6 +50,8 @@ class Feed:
         self.reconnects = 0
         self.gaps = 0
         self.receiver: Receiver | None = None
+        self.ended = asyncio.Event()
+        self.refused = asyncio.Event()
         self._source = source
         self._inlet = inlet
         self._condition = "starting"
@@ -160,6 +164,7 @@ class Feed:
                 async with asyncio.timeout(None) as self._attempt:
                     await self._source.run(self)
             except SourceRefused as refused:
+                self.refused.set()
                 await self._rest("parked", refused.reason, CEILING)
             except SourceLost as lost:
                 await self._rest("reconnecting", lost.reason, max(self._delay(), lost.retry_after or 0.0))
@@ -170,6 +175,8 @@ class Feed:
                 await self._rest("reconnecting", str(error) or type(error).__name__, self._delay())
             else:
                 log.info("feed ended", feed=self.feed)
+                self._condition = "ended"
+                self.ended.set()
                 return
 
     def _delay(self) -> float:

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import uuid4
@@ -27,6 +28,7 @@ from service.pagination import Page, Paginator, Step
 from service.provider.answers import plain
 from service.provider.body import Body
 from service.sources import Addressed, Link, query
+from service.spans import Range
 from service.watermark import newest, reach_back
 
 log = structlog.get_logger()
@@ -70,6 +72,8 @@ class Rest(Addressed):
     """Time from the start of one poll to the start of the next."""
     paginate: Annotated[Connector, OneOf("service.pagination")] | None = None
     """How a long answer is walked through."""
+    range: Range | None = None
+    """The parameters that a backfill asks for a span of time with; by default that of `incremental`."""
     max_pages: int = Field(default=10_000, ge=1)
     """The most pages of one poll. An incremental feed goes on from there at the next poll, any other starts anew."""
     incremental: Incremental | None = None
@@ -98,6 +102,32 @@ class Rest(Addressed):
             # Counted from when it was due, so that lateness does not add up; from its start if asked for by hand.
             due = max(min(due, started) + self.every, time.time())
             await link.wait_until(due + self.every * random.uniform(0, JITTER))  # noqa: S311  no secret
+
+    async def once(self, link: Link) -> None:
+        """Poll once.
+
+        Raises:
+            SourceLost, SourceRefused: see Source.
+        """
+        await _Walker(self, link).poll()
+
+    def span(self) -> Range | None:
+        """Give the parameters that ask for a span of time, if there are any."""
+        if self.range is None and self.incremental is not None:
+            return Range(since=self.incremental.param)
+        return self.range
+
+    def between(self, since: datetime, until: datetime) -> "Rest":
+        """Give the feed that asks for a span of time, and for all that lies in it.
+
+        Raises:
+            SourceRefused: the provider cannot be asked for that.
+        """
+        span = self.span()
+        if span is None:
+            raise SourceRefused("the feed cannot be asked for a span of time: set `range`")
+        params = {**self.params, **span.params(since, until)}
+        return self.model_copy(update={"params": params, "incremental": None, "absent": None, "conditional": False})
 
 
 class _Walker:
