@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
@@ -17,6 +18,7 @@ from websockets.http11 import Request, Response
 
 from service.errors import SourceLost, SourceRefused
 from service.provider import Provider
+from service.sources import Delivery
 from tests.collector import Collector, configured, running
 from tests.proxy import Proxy
 
@@ -278,3 +280,67 @@ async def test_a_source_that_is_held_up_asks_for_no_more(script: Script, proxy: 
 def test_unknown_settings_are_refused(script: Script) -> None:
     with pytest.raises(ValidationError, match="extra"):
         configured({**script.feed, "colour": "red"}, url=f"{script.scheme}://127.0.0.1")
+
+
+class WebhookScript:
+    """A provider that posts."""
+
+    def __init__(self, _folder: Path) -> None:
+        self.feed: dict[str, Any] = {"kind": "webhook", "unverified": True}
+
+    async def give(self, link: Collector) -> None:
+        await link.until(lambda: link.receiver is not None)
+        assert link.receiver is not None
+        for number in range(COUNT):
+            assert (await link.receiver(Delivery({}, {}, self._chunks(number)))).status == 202
+
+    async def _chunks(self, number: int) -> AsyncIterator[bytes]:
+        yield body(number)
+
+
+class FileScript:
+    """A folder of files."""
+
+    def __init__(self, folder: Path) -> None:
+        for number in range(COUNT):
+            (folder / f"{number:03}.json").write_bytes(body(number))
+        self.feed: dict[str, Any] = {"kind": "file", "path": f"{folder}/*.json", "every": "1h"}
+
+    async def give(self, link: Collector) -> None:
+        """They lie there."""
+
+
+@pytest.fixture(params=[WebhookScript, FileScript], ids=["webhook", "file"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookScript | FileScript:
+    script: WebhookScript | FileScript = request.param(tmp_path)
+    return script
+
+
+async def test_without_a_connection_too_all_is_handed_on_in_order(place: WebhookScript | FileScript) -> None:
+    source, settings = configured(place.feed)
+    async with Provider("test", settings) as provider, asyncio.TaskGroup() as group:
+        link = Collector(provider)
+        async with running(source, link):
+            group.create_task(place.give(link))
+            await link.until(lambda: len(link.messages) == COUNT)
+    assert link.bodies == [body(number) for number in range(COUNT)]
+    assert link.lives > 0
+
+
+async def test_without_a_connection_too_it_ends_within_a_second_when_cancelled(
+    place: WebhookScript | FileScript,
+) -> None:
+    before = asyncio.all_tasks()
+    source, settings = configured(place.feed)
+    async with Provider("test", settings) as provider:
+        link = Collector(provider)
+        async with running(source, link) as run:
+            link.room.clear()
+            await link.until(lambda: link.lives > 0)
+            cancelled = time.monotonic()
+            await run.cancel()
+            assert time.monotonic() - cancelled < 1
+            assert run.error is None
+    assert asyncio.all_tasks() == before
+    with pytest.raises(ValidationError, match="extra"):
+        configured({**place.feed, "colour": "red"})

@@ -152,6 +152,14 @@ async def test_it_runs_beside_the_daemon_and_leaves_its_position_alone(database:
     assert counts["feeds"] == 1  # $feed is the feed's own name for all of them
 
 
+async def test_of_the_same_backfill_twice_one_ends(database: str, folder: Path) -> None:
+    both = [await backfill(folder, database, "--from", "goals-*.ndjson.gz") for _ in range(2)]
+    found = [await ended(each) for each in both]
+    assert sorted(code for code, _, _ in found) == [0, 1]
+    assert "Traceback" not in found[0][2] + found[1][2]
+    assert await loaded(database) == FILES * EACH
+
+
 async def test_it_reads_standard_input(database: str, folder: Path) -> None:
     process = await backfill(folder, database, "--from", "-", "--format", "csv")
     async with asyncio.timeout(60):
