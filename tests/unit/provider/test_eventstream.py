@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.provider.eventstream import Event, EventStream
@@ -37,6 +37,7 @@ def whole(text: str) -> tuple[list[Event], float | None]:
     return events, retry
 
 
+@example("data: x\r\ndata: y\n\n", [8, 8])
 @given(streams, st.lists(st.integers(0, 200), max_size=20))
 def test_any_chunking_gives_the_events_of_the_standard(text: str, cuts: list[int]) -> None:
     data, stream, events = text.encode(), EventStream(), list[Event]()
