@@ -95,7 +95,9 @@ class _Reading:
         self._name = _shown(path)
         self._read = 0
         self._fault = ""
-        self._meta: dict[str, Any] = {"name": _plain(Path(self._name).name), "params": {"file": self._name}}
+        kind = file.format.model_dump(include={"kind"})["kind"]
+        named = {"format": kind} if kind != "auto" else {}  # a feed that finds out itself may have to read it again
+        self._meta: dict[str, Any] = {"name": _plain(Path(self._name).name), "params": {"file": self._name}, **named}
 
     async def run(self) -> None:
         """Hand on what was not handed on before.

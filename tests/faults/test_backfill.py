@@ -167,8 +167,28 @@ async def test_it_reads_standard_input(database: str, folder: Path) -> None:
     assert process.returncode == 0
     assert "3 records read; 2 loaded" in out.decode()
     assert "1 in quarantine" in out.decode()
-    (refused,) = await rows(database, "select feed, reason from headrace.quarantine")
-    assert refused["feed"] == "acme.goals"
+
+
+async def test_what_a_backfill_refused_can_be_replayed(database: str, folder: Path) -> None:
+    config = folder / "config.yaml"
+    config.write_text(CONFIG.replace("player: player", "player: {from: player, values: {Ada: Ada}}"))
+    process = await backfill(folder, database, "--from", "-", "--format", "ndjson")
+    async with asyncio.timeout(60):
+        await process.communicate(b'{"id": 1, "player": "Ada"}\n{"id": 2, "player": "Bob"}\n')
+    config.write_text(CONFIG)
+    replay = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service", "quarantine", "replay", "--feed", "acme.goals",
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": database}, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    code, out, err = await ended(replay)
+    assert code == 0, out + err
+    found = await rows(database, "select * from goals order by id")
+    assert [(row["id"], row["player"], row["feed"]) for row in found] == [
+        (1, "Ada", "acme.goals"),
+        (2, "Bob", "acme.goals"),
+    ]
+    (ledger,) = await rows(database, "select feed, received, inserted, quarantined from headrace.positions")
+    assert ledger == {"feed": "acme.goals@backfill:-", "received": 2, "inserted": 2, "quarantined": 0}
 
 
 async def test_a_provider_that_refuses_ends_it_with_the_reason(database: str, folder: Path) -> None:
