@@ -2,6 +2,7 @@
 
 import typer
 
+from service.cli.backfill import backfill
 from service.cli.check import check
 from service.cli.ddl import ddl
 from service.cli.demo import demo
@@ -24,7 +25,7 @@ def main() -> None:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (run, demo, check, infer, preview, status, top, schema, ddl):
+    for command in (run, demo, check, infer, preview, backfill, status, top, schema, ddl):
         app.command(command.__name__)(command)
     app.command("test")(run_cases)
     app.add_typer(quarantine)

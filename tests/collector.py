@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, cast
 
 from service.config.settings import Provider as ProviderSettings
 from service.errors import SourceLost, SourceRefused
 from service.model import Message, Position
 from service.provider import Provider
-from service.sources import Source
+from service.sources import Receiver, Source
 
 FEED = {"into": "t", "map": {}}
 
@@ -35,6 +35,7 @@ class Collector:
         self.emitting = 0
         self.room = asyncio.Event()
         self.room.set()
+        self.receiver: Receiver | None = None
         self._poke = asyncio.Event()
         self._changed = asyncio.Event()
 
@@ -50,6 +51,19 @@ class Collector:
 
     async def settled(self) -> None:
         await self.room.wait()
+
+    @property
+    def full(self) -> bool:
+        return not self.room.is_set()
+
+    @contextlib.contextmanager
+    def listen(self, receiver: Receiver) -> Iterator[None]:
+        self.receiver = receiver
+        self._changed.set()
+        try:
+            yield
+        finally:
+            self.receiver = None
 
     def alive(self) -> None:
         self.lives += 1

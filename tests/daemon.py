@@ -25,6 +25,7 @@ class Daemon:
 
     Attributes:
         url: of its web server.
+        headers: with the token, if there is one.
         process: the running process.
     """
 
@@ -33,6 +34,7 @@ class Daemon:
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self.log = folder / "daemon.log"
+        self.headers = {"Authorization": f"Bearer {environ['HEADRACE_TOKEN']}"} if "HEADRACE_TOKEN" in environ else {}
         self._config = config
         self._environ = {**os.environ, "PYTHONPATH": str(ROOT), "HEADRACE_PORT": str(self.port), **environ}
         self.process: asyncio.subprocess.Process | None = None
@@ -57,7 +59,10 @@ class Daemon:
     async def get(self, path: str) -> tuple[int, Any]:
         """Ask one of its endpoints; 0 and None while it does not answer."""
         try:
-            async with aiohttp.ClientSession() as session, session.get(self.url + path) as response:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(self.url + path, headers=self.headers) as response,
+            ):
                 is_json = response.content_type == "application/json"
                 return response.status, await (response.json() if is_json else response.text())
         except aiohttp.ClientError:

@@ -17,7 +17,7 @@ class Asked:
 
     Attributes:
         number: from 0.
-        request: as the server has it.
+        request: as the server has it, for an answer that is written bit by bit.
         at: seconds on the monotonic clock.
         target: path and query as they were sent.
     """

@@ -21,7 +21,7 @@ from service.store.review import Entry, Group, Review, Selection
 from service.store.store import Store
 from service.transform.transform import Transform
 from service.transform.where import Where
-from service.workbench.replay import Outcome, Replay, message_of
+from service.workbench.replay import Outcome, Replay, feed_of, message_of
 
 T = TypeVar("T")
 FeedOption: TypeAlias = Annotated[
@@ -182,13 +182,14 @@ def _show(config: Config, entry: Entry) -> None:
     terminal.print(f"received {entry.received_at:%Y-%m-%d %H:%M:%S} UTC, {entry.attempts} attempts since, {settled}")
     terminal.print(Text(f"{AT_FAULT} {entry.detail}", style="red"))
     terminal.print()
-    if entry.feed not in config.feeds():
+    feed = feed_of(entry.feed)
+    if feed not in config.feeds():
         terminal.print(Text(_raw(entry)))
         terminal.print("the present configuration has no such feed")
         return
-    transform = transform_of(config, entry.feed)
+    transform = transform_of(config, feed)
     column = entry.reason.rpartition(": ")[0]
-    mapping = {name: value.from_ for name, value in config.feeds()[entry.feed][1].map.items() if value.from_}
+    mapping = {name: value.from_ for name, value in config.feeds()[feed][1].map.items() if value.from_}
     try:
         record = None if entry.record is None else transform.reread(message_of(entry))
     except FormatError:

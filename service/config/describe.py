@@ -125,19 +125,11 @@ def _deletes(feed: FeedSettings, key: tuple[str, ...]) -> Iterator[str]:
 
 def _guarantee(feed: FeedSettings, *, durable: bool) -> tuple[Guarantee, str]:
     if feed.replayable:
-        return "exactly once", (
-            "Nothing that was received is lost: after a crash it goes on from the committed position; "
-            "what changes twice between two polls is seen once."
-        )
+        safe = "Nothing that was received is lost: after a crash it goes on from the committed position"
+        return "exactly once", f"{safe}; {feed.missed}."
     if durable:
-        return "best effort", (
-            "What was received takes effect exactly once, kill -9 or not; "
-            "what the provider sends while the connection is down is never received."
-        )
-    return "best effort", (
-        "A crash loses what was received and is not yet in the database, "
-        "and what the provider sends while the connection is down is never received."
-    )
+        return "best effort", f"What was received takes effect exactly once, kill -9 or not; {feed.missed}."
+    return "best effort", f"A crash loses what was received and is not yet in the database, and {feed.missed}."
 
 
 def _buffer(buffer: BufferSettings) -> str:

@@ -48,10 +48,12 @@ class FeedSettings(Connector):
         replayable: whether the provider can be asked again for what was missed, so that nothing is lost while
             we are away; a source that only hears what is said while it listens leaves this False.
         whole_sets: whether its messages can say which set they belong to and which is the last (`Message.meta`).
+        missed: half a sentence on what is never received, and when.
     """
 
     replayable: ClassVar[bool] = False
     whole_sets: ClassVar[bool] = False
+    missed: ClassVar[str] = "what the provider sends while the connection is down is never received"
 
     into: str
     """The table that the records are loaded into."""

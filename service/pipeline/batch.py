@@ -108,7 +108,7 @@ class Batch:
         return Write(
             feed=feed,
             rows={self._transform.table: self.rows},
-            refusals=self.refusals,
+            refusals=[msgspec.structs.replace(refusal, feed=feed) for refusal in self.refusals],
             before=before,
             lane=lane,
             first=self.first,

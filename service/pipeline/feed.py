@@ -1,8 +1,9 @@
 """A feed at run time: keeps a source running for ever, and knows what state it is in."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
@@ -11,7 +12,7 @@ from service.model import Message, Position
 from service.pipeline.backoff import CEILING, Backoff
 from service.pipeline.inlet import Inlet
 from service.provider import Provider
-from service.sources import Source
+from service.sources import Receiver, Source
 
 log = structlog.get_logger()
 
@@ -33,6 +34,9 @@ class Feed:
         last_error: why the source last stopped, without secrets.
         next_poll_at: seconds since the epoch, or None for a source that does not poll.
         reconnects: how often the source was started again.
+        receiver: takes what is posted to the feed, while its source listens.
+        ended: set once the source has no more to give.
+        refused: set once the provider refused us.
         gaps: how often a source that cannot be asked for what it missed was away after it had been live.
     """
 
@@ -45,6 +49,9 @@ class Feed:
         self.next_poll_at: float | None = None
         self.reconnects = 0
         self.gaps = 0
+        self.receiver: Receiver | None = None
+        self.ended = asyncio.Event()
+        self.refused = asyncio.Event()
         self._source = source
         self._inlet = inlet
         self._condition = "starting"
@@ -91,6 +98,20 @@ class Feed:
                 await self._poke.wait()
         except TimeoutError:
             pass
+
+    @property
+    def full(self) -> bool:
+        """Whether messages wait for room; see Link."""
+        return self._inlet.full
+
+    @contextlib.contextmanager
+    def listen(self, receiver: Receiver) -> Iterator[None]:
+        """Let what is posted to the feed be received; see Link."""
+        self.receiver = receiver
+        try:
+            yield
+        finally:
+            self.receiver = None
 
     # What the operator calls.
 
@@ -143,6 +164,7 @@ class Feed:
                 async with asyncio.timeout(None) as self._attempt:
                     await self._source.run(self)
             except SourceRefused as refused:
+                self.refused.set()
                 await self._rest("parked", refused.reason, CEILING)
             except SourceLost as lost:
                 await self._rest("reconnecting", lost.reason, max(self._delay(), lost.retry_after or 0.0))
@@ -153,6 +175,8 @@ class Feed:
                 await self._rest("reconnecting", str(error) or type(error).__name__, self._delay())
             else:
                 log.info("feed ended", feed=self.feed)
+                self._condition = "ended"
+                self.ended.set()
                 return
 
     def _delay(self) -> float:

@@ -61,6 +61,11 @@ class Inlet:
         return self._max_bytes
 
     @property
+    def full(self) -> bool:
+        """Whether messages wait for room, here or for the buffer's."""
+        return bool(self._pauses) or self._lane.stat().full
+
+    @property
     def paused_seconds(self) -> float:
         """Seconds that sources have waited for room, those that wait now included."""
         now = time.monotonic()

@@ -29,15 +29,28 @@ INLET_BYTES = 8 << 20
 class Line:
     """One feed from its source to the store.
 
+    Args:
+        name: ``provider.feed``.
+        source: what is received from.
+        provider: that it belongs to.
+        config: the whole.
+        store: that the rows go to.
+        key: the name that position and ledger are kept under; by default the feed's own.
+
     Attributes:
         name: ``provider.feed``.
         kind: of its source.
+        listens: whether providers post to it.
         started: set once the feed receives.
     """
 
-    def __init__(self, name: str, source: Source, provider: Provider, config: Config, store: Store) -> None:
+    def __init__(
+        self, name: str, source: Source, provider: Provider, config: Config, store: Store, key: str | None = None
+    ) -> None:
         self.name = name
+        self._key = key or name
         self.kind = str(source.model_dump()["kind"])
+        self.listens = source.listens
         self.started = asyncio.Event()
         self.ledger = Ledger()
         self._source = source
@@ -61,13 +74,13 @@ class Line:
             prepared: set once the tables exist.
             stop: set to stop receiving.
         """
-        lane = self.lane = await buffer.lane(self.name)
+        lane = self.lane = await buffer.lane(self._key)
         inlet = self.inlet = Inlet(lane, INLET_BYTES)
         feed = self.feed = Feed(self.name, self._source, self._provider, inlet)
         feed.position = lane.last_position
         batches = Batches(self._transform, self._config.batch)
         max_wait = self._config.batch.max_wait
-        loader = self.loader = Loader(self.name, self._store, lane, batches, self.ledger, max_wait)
+        loader = self.loader = Loader(self._key, self._store, lane, batches, self.ledger, max_wait)
         worker = Worker(lane, self._transform, batches, self.ledger, self._roll)
         standing = asyncio.Event()
         async with asyncio.TaskGroup() as loading:

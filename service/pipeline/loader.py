@@ -6,7 +6,7 @@ import time
 import structlog
 
 from service.errors import RowRefused, StoreLost, TableRefused
-from service.model import Commit, Lane
+from service.model import Commit, Lane, Position
 from service.pipeline.backoff import Backoff
 from service.pipeline.batch import Batch, Batches
 from service.pipeline.events import first_of
@@ -45,6 +45,11 @@ class Loader:
     def oldest(self) -> float | None:
         """When the oldest message that is not committed was received, of those that left the buffer."""
         return self._loading.oldest if self._loading else self._batches.oldest
+
+    @property
+    def standing(self) -> Position | None:
+        """Where the source may resume after all that is committed."""
+        return self._at.source if self._at is not None else None
 
     def give_up(self) -> None:
         """From now on, do not wait for a database that is away: the buffer keeps what is not committed."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -27,6 +28,8 @@ REDIRECTS = 5
 _SHOWN = 200
 _PIECE = 64 << 10
 _NO_RULES = Rules(())
+_OPEN = re.compile(r"(accept|cache-control|content-type|last-event-id|user-agent)", re.IGNORECASE)
+"""Headers that hold no secret."""
 
 
 class Provider:
@@ -68,8 +71,7 @@ class Provider:
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "Provider":
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeout, sock_read=self.timeout)
-        session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+        session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
         self._session = await self._stack.enter_async_context(session)
         if isinstance(self._auth, TokenAuthenticator):
             group = await self._stack.enter_async_context(asyncio.TaskGroup())
@@ -169,8 +171,11 @@ class Provider:
         body: bytes | None = None,
         weight: int = 1,
         rules: Rules = _NO_RULES,
+        endless: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request at the provider's pace and give the answer: 2xx or 304, its body not read yet.
+
+        The body of an ``endless`` answer may pause for as long as its reader allows.
 
         Redirects are followed by hand, since credentials depend on where each leads (RFC 9110, section 15.4).
         A token that is refused is renewed, once.
@@ -183,8 +188,10 @@ class Provider:
         renewed = False
         try:
             for _ in range(REDIRECTS + (1 if self._tokens is None else 2)):
-                request = Request(method, url, CIMultiDict(headers or {} if self.own(url) else {}), body)
-                async with await self._send(request, weight) as response:
+                own = self.own(url)
+                sent = {name: value for name, value in (headers or {}).items() if own or _OPEN.match(name)}
+                request = Request(method, url, CIMultiDict(sent), body)
+                async with await self._send(request, weight, endless=endless) as response:
                     target = _target(response, url)
                     fault = None if target is not None else await self._check(response, f"{method} {plain(url)}", rules)
                     if target is None and fault is None:
@@ -235,20 +242,27 @@ class Provider:
                 pieces.append(piece)
         return b"".join(pieces)
 
-    async def _send(self, request: Request, weight: int) -> aiohttp.ClientResponse:
+    async def _send(self, request: Request, weight: int, *, endless: bool) -> aiohttp.ClientResponse:
         is_own = self.own(request.url)
         await self.admit(request, weight)
-        response = await self._ask(request)
+        async with asyncio.timeout(self.timeout if endless else None):
+            response = await self._ask(request, endless=endless)
         if is_own:
             self.budget.note(limits(response.headers, self._limit_headers))
         return response
 
-    async def _ask(self, request: Request) -> aiohttp.ClientResponse:
+    async def _ask(self, request: Request, *, endless: bool = False) -> aiohttp.ClientResponse:
         if self._session is None:
             raise RuntimeError("a provider is entered before it is asked")
+        timeout = aiohttp.ClientTimeout(sock_connect=self.timeout, sock_read=None if endless else self.timeout)
         try:
             return await self._session.request(
-                request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                timeout=timeout,
             )
         except (ValueError, aiohttp.NonHttpUrlClientError) as error:
             # Of an address aiohttp's own words hold the whole, with what may be secret in its query.

@@ -62,7 +62,8 @@ class Budget:
         async with self._turn:
             await self._heed(weight)
             for limiter in self._limiters:
-                await limiter.acquire(min(weight, limiter.max_rate))
+                for taken in range(0, weight, int(limiter.max_rate)):
+                    await limiter.acquire(min(weight - taken, limiter.max_rate))
             await self._heed(weight)
             now = time.monotonic()
             self._limits = {name: (left - weight, until) for name, (left, until) in self._limits.items() if until > now}

@@ -1,12 +1,15 @@
-"""Compressed bodies: undoes gzip, deflate, br, zstd and zip as the bytes come in, a bounded piece at a time."""
+"""Compressed bodies: undoes gzip, deflate, br, zstd, zip, bzip2 and xz as they come in, a bounded piece at a time."""
 
+import bz2
+import lzma
+import re
 import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Protocol
+from typing import Any, Protocol
 
 import brotli
 
@@ -20,7 +23,7 @@ else:
 STEP = 256 << 10
 """Bytes that one step unfolds to at most, whatever a bomb would like."""
 
-FAULTS = (zlib.error, brotli.error, zstd.ZstdError, zipfile.BadZipFile, EOFError)
+FAULTS = (zlib.error, brotli.error, zstd.ZstdError, lzma.LZMAError, zipfile.BadZipFile, EOFError)
 """What bytes raise that are not what they claim to be, or end early."""
 
 
@@ -92,18 +95,26 @@ class Brotli:
             yield piece
 
 
-class Zstd:
-    """zstd (RFC 8878), which may have several frames."""
+class Frames:
+    """zstd (RFC 8878), bzip2 and xz, whose decompressors work alike; a file may have several frames.
 
-    def __init__(self) -> None:
-        self._stream = zstd.ZstdDecompressor()
+    Args:
+        make: gives a new decompressor.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._stream = make()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Unfold; see Layer."""
         while data or not (self._stream.needs_input or self._stream.eof):
             if self._stream.eof:
-                self._stream = zstd.ZstdDecompressor()
-            yield self._stream.decompress(data, STEP)
+                self._stream = self._make()
+            try:
+                yield self._stream.decompress(data, STEP)
+            except OSError as error:  # that is how bz2 says it
+                raise EOFError("it is damaged") from error
             data = self._stream.unused_data if self._stream.eof else b""
 
     def end(self) -> Iterator[bytes]:
@@ -197,7 +208,11 @@ class Sniff:
             case b"PK\x03\x04":
                 return Zip(self._max_bytes, self._stack)
             case b"\x28\xb5\x2f\xfd":
-                return Zstd()
+                return Frames(zstd.ZstdDecompressor)
+            case b"\xfd7zX":
+                return Frames(lzma.LZMADecompressor)
+        if re.match(rb"BZh[1-9]", start):
+            return Frames(bz2.BZ2Decompressor)
         return Inflate("gzip") if start.startswith(b"\x1f\x8b") else None
 
 
@@ -215,7 +230,7 @@ def layer(coding: str) -> Layer | None:
         case "br":
             return Brotli()
         case "zstd":
-            return Zstd()
+            return Frames(zstd.ZstdDecompressor)
         case "identity" | "":
             return None
     raise SourceRefused(f"the body is coded in {coding[:40]!r}, which we do not know: gzip, deflate, br and zstd")

@@ -1,12 +1,54 @@
 """Sources: how each kind of feed talks to its provider, one file a kind: its settings and one ``run``."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeAlias
+
+from pydantic import Field, model_validator
+from yarl import URL
 
 from service.config.feeds import FeedSettings
 from service.model import Message, Position
 from service.provider import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A request that somebody posted to a feed.
+
+    Attributes:
+        headers: found whatever the case of their names.
+        query: the parameters of its address.
+        chunks: the body as it comes in, compressed as it was sent.
+    """
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sender of a delivery is told.
+
+    Attributes:
+        status: of HTTP.
+        said: a few words on it, without secrets.
+        retry_after: seconds after which it is worth another try.
+    """
+
+    status: int
+    said: str
+    retry_after: int | None = None
+
+
+CLOSED = Answer(503, "the feed does not receive at the moment; send it again", retry_after=30)
+"""What a sender is told while the source does not run: before the start, paused, or on the way out."""
+
+Receiver: TypeAlias = Callable[[Delivery], Awaitable[Answer]]
+"""Takes deliveries, several at a time."""
 
 
 class Link(Protocol):
@@ -28,6 +70,13 @@ class Link(Protocol):
     async def settled(self) -> None:
         """Wait until everything handed on is safe in the buffer."""
 
+    @property
+    def full(self) -> bool:
+        """Whether messages wait for room, so that ``emit`` or ``settled`` may take long."""
+
+    def listen(self, receiver: Receiver) -> AbstractContextManager[None]:
+        """Within the block, let what is posted to ``/ingest/PROVIDER/FEED`` be received."""
+
     def alive(self) -> None:
         """Say that the provider answers (a poll without news, a heartbeat, an acknowledgement)."""
 
@@ -43,7 +92,12 @@ class Source(FeedSettings):
 
     It never retries, reconnects, counts, queues or stops itself: the pipeline calls ``run`` again after a pause, with
     the position of the last message that it handed on, and cancels it to stop.
+
+    Attributes:
+        listens: whether it takes deliveries.
     """
+
+    listens: ClassVar[bool] = False
 
     @abstractmethod
     async def run(self, link: Link) -> None:
@@ -53,3 +107,37 @@ class Source(FeedSettings):
             SourceLost: the provider cannot be reached, closed the connection, fell silent or asked us to wait.
             SourceRefused: the provider will not serve us as we are configured.
         """
+
+
+class Addressed(Source):
+    """A feed at an address of the web, below its provider's or one of its own."""
+
+    path: str = ""
+    """Added to the provider's base URL."""
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    """A whole address, instead of the provider's base URL and `path`."""
+    params: dict[str, str | int | float | bool] = Field(default={})
+    """Parameters of the query."""
+    headers: dict[str, str] = Field(default={})
+    """Further headers."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "Addressed":
+        if self.url is not None and self.path:
+            raise ValueError("a feed has either a `path` below the provider's url or a `url` of its own")
+        if "://" in self.path.partition("?")[0]:
+            raise ValueError("`path` lies below the provider's url; a whole address is written as `url`")
+        return self
+
+    def address(self, provider: Provider) -> URL:
+        """Give the address, without ``params``.
+
+        Raises:
+            SourceRefused: neither the feed nor its provider has one.
+        """
+        return URL(self.url) if self.url is not None else provider.address(self.path)
+
+
+def query(params: Mapping[str, str | float]) -> dict[str, str]:
+    """Give parameters as they are written in a query: a boolean is ``true`` or ``false``."""
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in params.items()}

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import aclosing
+from datetime import datetime
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import uuid4
@@ -25,7 +26,8 @@ from service.provider.answer import Answer
 from service.provider.answers import plain
 from service.provider.rules import Rules
 from service.schedule import Cron, Schedule, Zone
-from service.sources import Link, Source
+from service.sources import Addressed, Link, query
+from service.spans import Range
 from service.watermark import newest, reach_back
 
 log = structlog.get_logger()
@@ -46,23 +48,16 @@ class Incremental(Settings):
     """How far to reach back before the newest value, for changes that the provider publishes late."""
 
 
-class Rest(Source):
+class Rest(Addressed):
     """Polls an address, ``every`` so often, and hands on each page: as one message, or a long one piece by piece."""
 
     replayable: ClassVar[bool] = True
     whole_sets: ClassVar[bool] = True
+    missed: ClassVar[str] = "what changes twice between two polls is seen once"
 
     kind: Literal["rest"] = "rest"
-    path: str = ""
-    """Added to the provider's base URL."""
-    url: str | None = Field(default=None, pattern=r"^https?://")
-    """A whole address, instead of the provider's base URL and `path`."""
     method: Literal["GET", "POST"] = "GET"
     """The method."""
-    params: dict[str, str | int | float | bool] = Field(default={})
-    """Parameters of the query."""
-    headers: dict[str, str] = Field(default={})
-    """Further headers."""
     body: Any = None
     """A JSON body."""
     every: Duration = Field(default=60.0, gt=0)
@@ -80,6 +75,8 @@ class Rest(Source):
     """What to do about some answers; any other goes by its status."""
     paginate: Annotated[Connector, OneOf("service.pagination")] | None = None
     """How a long answer is walked through."""
+    range: Range | None = None
+    """The parameters that a backfill asks for a span of time with; by default that of `incremental`."""
     max_pages: int = Field(default=10_000, ge=1)
     """The most pages of one poll. An incremental feed goes on from there at the next poll, any other starts anew."""
     incremental: Incremental | None = None
@@ -93,11 +90,7 @@ class Rest(Source):
     """How a body is decoded; by default as its content type says, or else its first bytes."""
 
     @model_validator(mode="after")
-    def _one_address(self) -> "Rest":
-        if self.url is not None and self.path:
-            raise ValueError("a feed has either a `path` below the provider's url or a `url` of its own")
-        if "://" in self.path.partition("?")[0]:
-            raise ValueError("`path` lies below the provider's url; a whole address is written as `url`")
+    def _whole_set(self) -> "Rest":
         if self.absent is not None and self.incremental is not None:
             raise ValueError("`absent` needs the full set at every poll, but `incremental` asks only for what changed")
         return self
@@ -122,6 +115,32 @@ class Rest(Source):
             due = schedule.following(due, started, now)
             await link.wait_until(schedule.late(due, now))
 
+    async def once(self, link: Link) -> None:
+        """Poll once.
+
+        Raises:
+            SourceLost, SourceRefused: see Source.
+        """
+        await _Walker(self, link).poll()
+
+    def span(self) -> Range | None:
+        """Give the parameters that ask for a span of time, if there are any."""
+        if self.range is None and self.incremental is not None:
+            return Range(since=self.incremental.param)
+        return self.range
+
+    def between(self, since: datetime, until: datetime) -> "Rest":
+        """Give the feed that asks for a span of time, and for all that lies in it.
+
+        Raises:
+            SourceRefused: the provider cannot be asked for that.
+        """
+        span = self.span()
+        if span is None:
+            raise SourceRefused("the feed cannot be asked for a span of time: set `range`")
+        params = {**self.params, **span.params(since, until)}
+        return self.model_copy(update={"params": params, "incremental": None, "absent": None, "conditional": False})
+
 
 class _Walker:
     """Walks through the pages of one poll after the other, and keeps the position.
@@ -135,7 +154,7 @@ class _Walker:
         self._rest = rest
         self._link = link
         self._paginator = cast("Paginator | None", rest.paginate)
-        self._base = URL(rest.url) if rest.url is not None else link.provider.address(rest.path)
+        self._base = rest.address(link.provider)
         self._compares = rest.conditional and rest.method == "GET" and rest.paginate is None
         self._position: Position = dict(link.position or {})
         self._rules = Rules(rest.errors)
@@ -241,7 +260,7 @@ class _Walker:
             cursor = self._position.get("cursor")
             since = incremental.start if cursor is None else reach_back(cursor, incremental.lookback)
             params |= {} if since is None else {incremental.param: since}
-        return {name: _text(value) for name, value in params.items()}
+        return query(params)
 
     async def _fetch(self, step: Step) -> Answer | None:
         """Receive a page, and hand on all of it but the last piece; None when there is nothing new."""
@@ -352,7 +371,3 @@ def _identity(step: Step | None) -> bytes:
 
 def _digest(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
-
-
-def _text(value: str | float) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

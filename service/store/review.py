@@ -206,7 +206,8 @@ def _selected(query: "sa.Select[Any]", selection: Selection) -> "sa.Select[Any]"
     if selection.ids:
         query = query.where(entries.c.id.in_(selection.ids))
     if selection.feed is not None:
-        query = query.where(entries.c.feed == selection.feed)
+        backfills = entries.c.feed.startswith(f"{selection.feed}@", autoescape=True)
+        query = query.where((entries.c.feed == selection.feed) | backfills)
     if selection.reason is not None:
         query = query.where(entries.c.reason.startswith(selection.reason, autoescape=True))
     return query if selection.resolved else query.where(entries.c.resolved_at.is_(None))

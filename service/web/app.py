@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from service.config.settings import Http
 from service.errors import StartError
 from service.pipeline.overview import Overview
+from service.web.ingest import ingest
 from service.web.metrics import Metrics
 
 DASHBOARD = Path(__file__).parent / "dashboard.html"
@@ -38,6 +39,7 @@ class Pages:
         app.router.add_get("/status", self._read(self.status))
         for action in ("pause", "resume", "poll"):
             app.router.add_post(f"/feeds/{{feed}}/{action}", self._guarded(self.command(action)))
+        app.router.add_post("/ingest/{provider}/{feed}", ingest(self._overview))
         return app
 
     async def livez(self, _request: web.Request) -> web.Response:
@@ -112,7 +114,9 @@ async def serve(overview: Overview, http: Http) -> AsyncIterator[int]:
     Raises:
         StartError: the port cannot be had.
     """
-    runner = web.AppRunner(Pages(overview, http).application(), access_log=None, shutdown_timeout=1.0)
+    application = Pages(overview, http).application()
+    # What is posted to a feed is verified as it was sent, and unfolds within the bounds of its feed.
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
     await runner.setup()
     try:
         site = web.TCPSite(runner, http.host, http.port)

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from service.errors import EntriesTaken, FormatError, RowRefused
 from service.model import Counts, Message
 from service.store.review import Entry, Resolution, Review, Selection
@@ -61,7 +63,7 @@ class Replay:
             for entry in entries:
                 by_feed[entry.feed].append(entry)
             for feed, members in by_feed.items():
-                if feed in self._transforms:
+                if feed_of(feed) in self._transforms:
                     await self._settle(feed, members, outcome, dry_run=dry_run)
                 else:
                     outcome.homeless[feed] += len(members)
@@ -77,7 +79,7 @@ class Replay:
     async def _settle(self, feed: str, entries: Sequence[Entry], outcome: Outcome, *, dry_run: bool) -> None:
         """Settle entries of one feed; those that somebody else settles meanwhile are left to him."""
         while entries:
-            attempt = Attempt(self._transforms[feed], entries)
+            attempt = Attempt(feed, self._transforms[feed_of(feed)], entries)
             try:
                 counts = await attempt.settle(self._review, dry_run=dry_run)
             except EntriesTaken:
@@ -91,7 +93,7 @@ class Replay:
             return
 
     def _matches(self, entry: Entry, where: Where) -> bool:
-        transform = self._transforms.get(entry.feed)
+        transform = self._transforms.get(feed_of(entry.feed))
         if transform is None or entry.record is None:
             return False
         try:
@@ -103,10 +105,10 @@ class Replay:
 class Attempt:
     """What entries of one feed become, until the database agrees."""
 
-    def __init__(self, transform: Transform, entries: Sequence[Entry]) -> None:
+    def __init__(self, feed: str, transform: Transform, entries: Sequence[Entry]) -> None:
         self._transform = transform
         self._origins: list[tuple[Entry, Message, int]] = []
-        self._resolution = Resolution(transform.feed, [entry.id for entry in entries], {transform.table: []}, {}, [])
+        self._resolution = Resolution(feed, [entry.id for entry in entries], {transform.table: []}, {}, [])
         for entry in entries:
             self._add(entry)
 
@@ -151,9 +153,15 @@ class Attempt:
     def _refuse(self, entry: Entry, message: Message, index: int, reason: str, detail: str) -> None:
         """Refuse a record again: its own entry, or a new one where the entry was a whole message."""
         if entry.record is None:
-            self._resolution.fresh.append(self._transform.refusal(message, index, reason, detail))
+            refusal = self._transform.refusal(message, index, reason, detail)
+            self._resolution.fresh.append(msgspec.structs.replace(refusal, feed=entry.feed))
         else:
             self._resolution.again[entry.id] = (reason, numbered(entry.feed, entry.number, detail))
+
+
+def feed_of(name: str) -> str:
+    """Give the feed that an entry is of: one that a backfill made is named ``provider.feed@backfill:...``."""
+    return name.partition("@")[0]
 
 
 def message_of(entry: Entry) -> Message:

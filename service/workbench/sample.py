@@ -4,13 +4,14 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from service.errors import FormatError, HeadraceError
 from service.model import Message, Position
 from service.pipeline.events import first_of
 from service.provider import Provider
-from service.sources import Source
+from service.sources import Receiver, Source
 from service.transform.transform import Transform
 
 MAX_BYTES = 256 << 20
@@ -48,6 +49,12 @@ class Sampling:
 
     async def settled(self) -> None:
         """Nothing is made safe here."""
+
+    full = False
+
+    def listen(self, receiver: Receiver) -> AbstractContextManager[None]:  # noqa: ARG002  there is no port to post to
+        """Receive nothing."""
+        return nullcontext()
 
     def alive(self) -> None:
         """Nobody asks."""

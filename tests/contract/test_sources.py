@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
@@ -17,6 +18,7 @@ from websockets.http11 import Request, Response
 
 from service.errors import SourceLost, SourceRefused
 from service.provider import Provider
+from service.sources import Delivery
 from tests.collector import Collector, configured, running
 from tests.proxy import Proxy
 
@@ -55,8 +57,9 @@ class RestScript:
         self.hold.set()
         self.refusal: tuple[int, dict[str, str]] | None = None
         self.asked = 0
+        self.over = asyncio.Event()
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
         if self.refusal is not None:
             status, headers = self.refusal
@@ -77,6 +80,7 @@ class RestScript:
             yield
         finally:
             self.hold.set()
+            self.over.set()
             await server.close()
 
 
@@ -118,9 +122,29 @@ class WebSocketScript:
                 self.hold.set()
 
 
-@pytest.fixture(params=[RestScript, WebSocketScript], ids=["rest", "websocket"])
+class SseScript(RestScript):
+    """It resumes from the event id, as REST resumes from the page."""
+
+    feed = {"kind": "sse", "path": "/pages", "idle_timeout": "1h"}
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        if self.refusal is not None:
+            status, headers = self.refusal
+            return web.Response(status=status, headers=headers, text="no")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for number in range(int(request.headers.get("Last-Event-ID", "-1")) + 1, COUNT):
+            if number >= 5:
+                await self.hold.wait()
+            await response.write(b"id: %d\ndata: %b\n\n" % (number, body(number)))
+        await self.over.wait()
+        return response
+
+
+@pytest.fixture(params=[RestScript, WebSocketScript, SseScript], ids=["rest", "websocket", "sse"])
 async def script(request: pytest.FixtureRequest) -> AsyncIterator[Script]:
-    script: RestScript | WebSocketScript = request.param()
+    script: RestScript | WebSocketScript | SseScript = request.param()
     async with script.serving():
         yield script
 
@@ -159,7 +183,7 @@ async def test_a_connection_that_breaks_is_a_source_lost(script: Script, proxy: 
 
 
 async def test_silence_is_a_source_lost(script: Script, proxy: Proxy) -> None:
-    patience = {"idle_timeout": "300ms"} if script.scheme == "ws" else {}
+    patience = {"idle_timeout": "300ms"} if "idle_timeout" in script.feed else {}
     async with linked(script, proxy, **patience) as (source, link), running(source, link) as run:
         script.hold.clear()
         await link.until(lambda: len(link.messages) == 5)
@@ -240,10 +264,8 @@ async def test_a_lost_source_leaves_no_connection(script: Script, proxy: Proxy) 
 
 
 async def test_a_source_that_is_held_up_asks_for_no_more(script: Script, proxy: Proxy) -> None:
-    async with linked(script, proxy, **({"idle_timeout": "100ms"} if script.scheme == "ws" else {})) as (
-        source,
-        link,
-    ):
+    patience = {"idle_timeout": "100ms"} if "idle_timeout" in script.feed else {}
+    async with linked(script, proxy, **patience) as (source, link):
         link.room.clear()
         async with running(source, link) as run:
             await link.until(lambda: link.emitting > 0)
@@ -258,3 +280,67 @@ async def test_a_source_that_is_held_up_asks_for_no_more(script: Script, proxy: 
 def test_unknown_settings_are_refused(script: Script) -> None:
     with pytest.raises(ValidationError, match="extra"):
         configured({**script.feed, "colour": "red"}, url=f"{script.scheme}://127.0.0.1")
+
+
+class WebhookScript:
+    """A provider that posts."""
+
+    def __init__(self, _folder: Path) -> None:
+        self.feed: dict[str, Any] = {"kind": "webhook", "unverified": True}
+
+    async def give(self, link: Collector) -> None:
+        await link.until(lambda: link.receiver is not None)
+        assert link.receiver is not None
+        for number in range(COUNT):
+            assert (await link.receiver(Delivery({}, {}, self._chunks(number)))).status == 202
+
+    async def _chunks(self, number: int) -> AsyncIterator[bytes]:
+        yield body(number)
+
+
+class FileScript:
+    """A folder of files."""
+
+    def __init__(self, folder: Path) -> None:
+        for number in range(COUNT):
+            (folder / f"{number:03}.json").write_bytes(body(number))
+        self.feed: dict[str, Any] = {"kind": "file", "path": f"{folder}/*.json", "every": "1h"}
+
+    async def give(self, link: Collector) -> None:
+        """They lie there."""
+
+
+@pytest.fixture(params=[WebhookScript, FileScript], ids=["webhook", "file"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookScript | FileScript:
+    script: WebhookScript | FileScript = request.param(tmp_path)
+    return script
+
+
+async def test_without_a_connection_too_all_is_handed_on_in_order(place: WebhookScript | FileScript) -> None:
+    source, settings = configured(place.feed)
+    async with Provider("test", settings) as provider, asyncio.TaskGroup() as group:
+        link = Collector(provider)
+        async with running(source, link):
+            group.create_task(place.give(link))
+            await link.until(lambda: len(link.messages) == COUNT)
+    assert link.bodies == [body(number) for number in range(COUNT)]
+    assert link.lives > 0
+
+
+async def test_without_a_connection_too_it_ends_within_a_second_when_cancelled(
+    place: WebhookScript | FileScript,
+) -> None:
+    before = asyncio.all_tasks()
+    source, settings = configured(place.feed)
+    async with Provider("test", settings) as provider:
+        link = Collector(provider)
+        async with running(source, link) as run:
+            link.room.clear()
+            await link.until(lambda: link.lives > 0)
+            cancelled = time.monotonic()
+            await run.cancel()
+            assert time.monotonic() - cancelled < 1
+            assert run.error is None
+    assert asyncio.all_tasks() == before
+    with pytest.raises(ValidationError, match="extra"):
+        configured({**place.feed, "colour": "red"})
