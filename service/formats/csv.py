@@ -107,8 +107,9 @@ class Csv(Format):
         return literal.encode(self.codec(message.meta or {}, message.body)[0], "surrogateescape")
 
     def beside(self, message: Message, records: str | None) -> Mapping[str, Any] | None:  # noqa: ARG002  no paths
-        """Give the encoding and the names of the columns, which a row does not tell; see Format."""
-        meta = {**(message.meta or {}), "encoding": self.codec(message.meta or {}, message.body)[0]}
+        """Give the names of the columns, and the encoding that a mark told, which a row does not tell; see Format."""
+        codec, is_marked = self.codec(message.meta or {}, message.body)
+        meta = {**(message.meta or {}), **({"encoding": codec} if is_marked else {})}
         if self.header is True:
             text, _ = self._text(message)
             meta["columns"] = column_names(_rows(self, text)[0].cells)
@@ -117,7 +118,8 @@ class Csv(Format):
     def reread(self, message: Message) -> Any:
         """Give the row, or a Broken; see Format."""
         meta = message.meta or {}
-        text, _ = decoded(message.body, str(meta.get("encoding", "utf-8")))
+        # An encoding that is configured may be corrected since; one that a mark told stands.
+        text, _ = decoded(message.body, meta.get("encoding") or self.codec(meta, message.body)[0])
         rows = _rows(self, text)
         if len(rows) != 1:
             raise FormatError(f"these bytes hold {len(rows)} rows, not the one that was refused")

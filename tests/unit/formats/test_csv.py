@@ -78,6 +78,16 @@ def test_a_refused_row_reaches_quarantine_with_its_literal_bytes() -> None:
     assert (refused.reason, refused.record, refused.index) == ("csv: wrong number of cells", b'"7",8,"9"', 1)
 
 
+def test_a_refused_row_is_refused_again_for_the_same_reason_until_the_settings_fit() -> None:
+    message = Message(b"a,b\n1,2,3\n\xe4,5\n", 0.0)
+    ragged, foreign = (
+        Message(Csv().raw(message, None, number), 0.0, None, Csv().beside(message, None)) for number in range(2)
+    )
+    for record in (Csv().reread(ragged), Csv().reread(foreign)):
+        assert isinstance(record, Broken)
+    assert Csv(encoding="latin-1").reread(foreign) == {"a": "ä", "b": "5"}
+
+
 def test_an_empty_cell_is_null_and_an_empty_key_refused() -> None:
     transform = make({"a": "text", "b": {"type": "integer", "null": True}}, format={"kind": "csv"})
     message = Message(b"a,b\nx,\n,1\n", 0.0)
