@@ -146,6 +146,7 @@ async def test_a_coding_that_we_did_not_ask_for_is_refused() -> None:
         ("/data/results.csv.gz", gzip.compress(b"a,b\n"), "results.csv"),
         ("/download", zipped({"inner.csv": b"a,b\n"}), "inner.csv"),
     ],
+    ids=["plain", "gzip", "zip"],
 )
 async def test_what_is_read_has_a_name(path: str, body: bytes, name: str) -> None:
     async with answered(body, 1 << 20, path) as answer:
