@@ -71,7 +71,7 @@ class RollCall:
         for key in parsed.lost:
             if key is None:
                 self._gap = "a record of which not even the key can be told"
-            else:
+            elif key:  # without a part of its key it is no row of the table
                 self._seen.add(key)
         if len(self._seen) > MAX_KEYS:
             self._gap = f"more than {MAX_KEYS} records"

@@ -32,7 +32,8 @@ class Answer:
         headers: of the answer, by names in small letters.
         meta: of its messages.
         message: its newest message; when all has come, the last one.
-        is_cut: whether there were messages before it.
+        is_cut: whether messages before it are on their way.
+        held_bytes: of the messages before it that are held back.
         count: records that were looked at.
         high: the newest incremental value among them.
         fault: why one of the messages does not decode.
@@ -44,6 +45,8 @@ class Answer:
         self.meta: dict[str, Any] = {"content_type": self.headers.get("content-type", ""), "params": params}
         self.message = Message(b"", 0.0)
         self.is_cut = False
+        self.held_bytes = 0
+        self._held: list[Message] = []
         self.count = 0
         self.high: Any = None
         self.fault: FormatError | None = None
@@ -55,6 +58,16 @@ class Answer:
     def digest(self) -> str:
         """Tells this body from any other, once all of it has come."""
         return self._hash.hexdigest()
+
+    def hold(self) -> None:
+        """Hold the newest message back."""
+        self._held.append(self.message)
+        self.held_bytes += len(self.message.body)
+
+    def release(self) -> list[Message]:
+        """Give what was held back."""
+        held, self._held, self.held_bytes = self._held, [], 0
+        return held
 
     async def chunks(self, provider: Provider, rules: Rules) -> AsyncGenerator[bytes, None]:
         """Give the body as it comes in, once its beginning is found to be one that may be used.

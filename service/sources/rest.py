@@ -32,6 +32,9 @@ from service.watermark import newest, reach_back
 
 log = structlog.get_logger()
 
+HOLD_BYTES = 8 << 20
+"""Bytes of a long body that are held back until it is known whether they are those of the last answer."""
+
 _VALIDATORS = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
 
 
@@ -286,9 +289,10 @@ class _Walker:
                         answer.message = Message(piece.body, time.time(), None, {**answer.meta, **place, **piece.meta})
                         self._number += 1
                         if not is_last:
-                            answer.is_cut = True
                             self._look(answer)
-                            await self._link.emit([answer.message])
+                            answer.hold()
+                            if not self._compares or answer.held_bytes > HOLD_BYTES:
+                                await self._let_go(answer)
         return answer
 
     def _look(self, answer: Answer) -> None:
@@ -327,8 +331,15 @@ class _Walker:
             raise SourceLost(reason, retry_after=self._rest.every) from fault
         return Page(answer.url, answer.headers, document, answer.count)
 
+    async def _let_go(self, answer: Answer) -> None:
+        """Hand on the messages that were held back."""
+        answer.is_cut = True
+        await self._link.emit(answer.release())
+
     async def _hand_on(self, answer: Answer, *, is_last: bool) -> None:
         """Hand on the last message of a page, and with it the position, and whether it completes a walk."""
+        if answer.held_bytes:
+            await self._let_go(answer)
         message = answer.message
         meta = {**(message.meta or {}), "last": is_last}
         await self._link.emit([Message(message.body, message.received_at, dict(self._position), meta)])

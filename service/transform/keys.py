@@ -50,11 +50,11 @@ class Keys:
         return tuple(row[number] for number in self._numbers)
 
     def of(self, record: Any, message: Message) -> Row | None:
-        """Give the key of a record; None where it cannot be told."""
+        """Give the key of a record: empty where a part of it is missing, None where it cannot be told."""
         try:
             return self._key(record, message) if type(record) in self._kinds else None
-        except Violation:
-            return None
+        except Violation as violation:
+            return () if violation.rule == "required" else None
 
 
 def _is_constant(source: MapValue) -> bool:
