@@ -40,7 +40,7 @@ class Backfill:
     def __init__(self, name: str, what: str, source: Source, config: Config, store: Store) -> None:
         provider = name.partition(".")[0]
         self._key = f"{name}@backfill:{what}"
-        self._provider = Provider(provider, config.providers[provider])
+        self._provider = Provider(provider, config.providers[provider], config.secrets)
         self.line = Line(name, source, self._provider, config, store, self._key)
 
     async def run(self) -> None:
