@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from service.config.answers import ErrorRule, LimitHeaders
 from service.config.connectors import Connector, OneOf, Settings
@@ -21,6 +21,13 @@ def _absolute(url: str) -> str:
 
 SECRETS = Path("data/secrets")
 """Where renewed refresh tokens are kept, unless configured otherwise."""
+
+
+def _proxy(url: SecretStr) -> SecretStr:
+    if re.fullmatch(r"https?://[^\s/?#]+/?", url.get_secret_value()) is None:  # not shown: as above
+        raise ValueError("this is not the address of a proxy; write http://host:port or http://user:password@host:port")
+    return url
+
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
 """The name of a provider or feed: letters, digits, `_` and `-`."""
@@ -82,6 +89,23 @@ class Log(Settings):
     """auto: console on a terminal, JSON lines otherwise."""
 
 
+class Tls(Settings):
+    """Whom we trust on encrypted connections, and what proves who we are."""
+
+    ca: Path | None = None
+    """A PEM file with the certificates of the authorities that are trusted, instead of the system's."""
+    certificate: Path | None = None
+    """A PEM file with our certificate, and the key unless `key` names it."""
+    key: Path | None = None
+    """A PEM file with the key of our certificate."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.key is not None and self.certificate is None:
+            raise ValueError("`key` belongs to a `certificate`; there is none")
+        return self
+
+
 class Provider(Settings):
     """Somebody who publishes data."""
 
@@ -97,6 +121,10 @@ class Provider(Settings):
     """What to do about some answers of any feed; the rules of the feed itself come first."""
     headers: dict[str, str] = Field(default={})
     """Headers of every request."""
+    tls: Tls | None = None
+    """For https and wss: a private authority, a certificate of ours."""
+    proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = None
+    """The proxy that everything goes through, as http://user:password@host:port; https and wss by CONNECT."""
     timeout: Duration = Field(default=30.0, gt=0)
     """The longest that a connection, or the next bytes of an answer, may take."""
     feeds: dict[Name, Annotated[FeedSettings, OneOf("service.sources")]] = Field(min_length=1)

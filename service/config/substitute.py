@@ -15,7 +15,18 @@ class Unsubstituted(ValueError):  # noqa: N818  the absence is what it says
     """A variable has no value; the message says which and what to do, and never shows a value."""
 
 
-def substitute(text: str, environ: Mapping[str, str]) -> str:
+class Substituted(str):
+    """A text that held variables.
+
+    Attributes:
+        hidden: what took their place; it is not to be shown.
+    """
+
+    __slots__ = ("hidden",)
+    hidden: tuple[str, ...]
+
+
+def substitute(text: str, environ: Mapping[str, str]) -> Substituted:
     """Replace the variables of a text.
 
     As in a shell, ``${NAME:-default}`` means the default when NAME is unset or empty; the default may be
@@ -25,6 +36,7 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
         Unsubstituted: a variable is not set, a file cannot be read, or ``${`` begins nothing known.
     """
     missing: list[str] = []
+    hidden: list[str] = []
 
     def value(match: re.Match[str]) -> str:
         if match[1] is None:
@@ -33,12 +45,15 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
             missing.append("`${` has no closing brace; write `$${` for a literal `${`")
             return ""
         try:
-            return _file(match[1][5:]) if match[1].startswith("file:") else _variable(match[1], environ)
+            found = _file(match[1][5:]) if match[1].startswith("file:") else _variable(match[1], environ)
         except Unsubstituted as error:
             missing.append(str(error))
             return ""
+        hidden.append(found)
+        return found
 
-    result = _VARIABLE.sub(value, text)
+    result = Substituted(_VARIABLE.sub(value, text))
+    result.hidden = tuple(hidden)
     if missing:
         raise Unsubstituted("; ".join(missing))
     return result

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -23,6 +24,7 @@ from service.provider.keep import Keep
 from service.provider.limits import limits
 from service.provider.rules import Rules, is_page
 from service.provider.token import Tokens
+from service.provider.trust import trust
 
 REDIRECTS = 5
 _SHOWN = 200
@@ -50,6 +52,8 @@ class Provider:
         url: the base URL, or None.
         timeout: seconds that a connection, or the next bytes of an answer, may take.
         budget: the limits that all feeds share.
+        tls: whom encrypted connections trust, or None for the system's choice.
+        proxy: the address that connections go through, with its password, or None.
     """
 
     def __init__(self, name: str, settings: ProviderSettings, secrets: Path = SECRETS) -> None:
@@ -67,11 +71,21 @@ class Provider:
         self._secrets = secrets_of(settings)
         self._keep = Keep(secrets, name)
         self._tokens: Tokens | None = None
+        self.tls: ssl.SSLContext | None = None
+        self.proxy = settings.proxy.get_secret_value() if settings.proxy is not None else None
+        self._tls = settings.tls
         self._session: aiohttp.ClientSession | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "Provider":
-        session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+        if self._tls is not None:
+            self.tls = trust(self.name, self._tls)
+        session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            connector=aiohttp.TCPConnector(ssl=self.tls if self.tls is not None else True),
+            proxy=self.proxy,
+        )
         self._session = await self._stack.enter_async_context(session)
         if isinstance(self._auth, TokenAuthenticator):
             group = await self._stack.enter_async_context(asyncio.TaskGroup())

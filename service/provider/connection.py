@@ -6,6 +6,7 @@ handshake, control frames, fragments, compressed frames, faults, closing) is the
 """
 
 import asyncio
+import time
 from struct import Struct
 from typing import Any
 
@@ -23,7 +24,11 @@ _LONG = Struct(">Q").unpack_from
 
 
 class Connection(ClientConnection):
-    """A client connection; ``messages`` takes the place of ``recv``."""
+    """A client connection; ``messages`` takes the place of ``recv``.
+
+    Attributes:
+        heard_at: monotonic time at which the last bytes arrived, those of pings and pongs included.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -35,6 +40,7 @@ class Connection(ClientConnection):
         self._ready = asyncio.Event()
         self._lost = False
         self._answered = False
+        self.heard_at = time.monotonic()
 
     async def messages(self) -> list[bytes]:
         """Wait for messages and give all that have arrived, in order.
@@ -59,6 +65,7 @@ class Connection(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         """Cut out the plain messages; give the library the rest, one whole frame after another."""
+        self.heard_at = time.monotonic()
         data = self._rest + data if self._rest else bytes(data)
         offset = self._cut(data, 0 if self._answered else self._shake_hands(data))
         self._rest = data[offset:]

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from pydantic import BaseModel, SecretStr
+from yarl import URL
 
 from service.config.settings import Provider as ProviderSettings
 
@@ -16,6 +17,10 @@ _OPEN = re.compile(r"(accept|content-type|user-agent)", re.IGNORECASE)
 def secrets_of(settings: ProviderSettings) -> list[str]:
     """Give the secrets of a provider and its feeds."""
     hidden = [*_texts(settings.auth)]
+    if settings.proxy is not None:
+        proxy = URL(settings.proxy.get_secret_value())
+        hidden += [str(proxy), *filter(None, (proxy.user, proxy.password, proxy.raw_password))]
+    hidden += [secret for feed in settings.feeds.values() for secret in feed.secrets()]
     for part in (settings, *settings.feeds.values()):
         headers: Mapping[str, str] = getattr(part, "headers", {})
         hidden += [value for name, value in headers.items() if not _OPEN.match(name)]

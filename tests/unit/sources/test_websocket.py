@@ -1,62 +1,20 @@
 """Listening: groups, subscriptions, heartbeats, the watchdog, and what ends a connection."""
 
 import asyncio
-import contextlib
-import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import orjson
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from service.errors import SourceLost, SourceRefused
 from service.provider import Provider
-from service.sources import Source
-from service.sources.websocket import _role, _rule
 from tests.collector import Collector, configured, running
+from tests.listening import listening, quiet, says
 from tests.site import Asked, Site
-
-Talk = Callable[[ServerConnection], Awaitable[None]]
-Handshake = Callable[[ServerConnection, Request], Response | None]
-
-
-@contextlib.asynccontextmanager
-async def listening(
-    talk: Talk,
-    feed: dict[str, Any] | None = None,
-    handshake: Handshake | None = None,
-    subprotocols: list[Any] | None = None,
-    **settings: Any,
-) -> AsyncIterator[tuple[Source, Collector]]:
-    async with serve(
-        talk, "127.0.0.1", 0, process_request=handshake, subprotocols=subprotocols, close_timeout=0.1, max_size=None
-    ) as server:
-        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/live"
-        source, configuration = configured({"kind": "websocket", **(feed or {})}, **{"url": url, **settings})
-        async with Provider("test", configuration) as provider:
-            yield source, Collector(provider)
-
-
-async def quiet(connection: ServerConnection) -> None:
-    await connection.wait_closed()
-
-
-def says(*messages: Any) -> Talk:
-    """Say some messages, as JSON unless they are text or bytes, and then nothing."""
-
-    async def talk(connection: ServerConnection) -> None:
-        for message in messages:
-            await connection.send(message if isinstance(message, str | bytes) else orjson.dumps(message).decode())
-        await connection.wait_closed()
-
-    return talk
 
 
 async def test_text_and_binary_messages_are_handed_on_as_they_arrived() -> None:
@@ -378,8 +336,8 @@ async def test_handshakes_keep_the_pace_of_the_provider() -> None:
     ("feed", "problem"),
     [
         ({"url": "https://a.example"}, "pattern"),
-        ({"heartbeat": {"every": "1s"}}, "both `every` and `send`"),
-        ({"heartbeat": {"send": "ping"}}, "both `every` and `send`"),
+        ({"heartbeat": {"send": "ping"}}, "needs `every`"),
+        ({"heartbeat": {"answer": "pong"}}, "needs `expect`"),
         ({"acknowledge": {"match": {}}}, "at least 1"),
         ({"idle_timeout": "0s"}, "greater than"),
     ],
@@ -387,23 +345,3 @@ async def test_handshakes_keep_the_pace_of_the_provider() -> None:
 def test_settings_that_make_no_sense_are_refused(feed: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         configured({"kind": "websocket", **feed}, url="wss://b.example")
-
-
-VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
-    lambda inner: st.dictionaries(st.text(max_size=8), inner, max_size=3) | st.lists(inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(
-    match=st.dictionaries(st.text(max_size=8), VALUES, min_size=1, max_size=3), other=st.dictionaries(st.text(), VALUES)
-)
-def test_a_message_that_holds_the_match_is_always_known(match: dict[str, Any], other: dict[str, Any]) -> None:
-    for spaced in (orjson.dumps({**other, **match}), json.dumps({**other, **match}).encode()):
-        assert _role(spaced, [_rule("heartbeat", match)]) == "heartbeat"
-
-
-@given(frame=st.binary(max_size=60) | VALUES.map(orjson.dumps))
-def test_anything_else_is_data(frame: bytes) -> None:
-    assert _role(frame, [_rule("heartbeat", {"\0 no such name": 1})]) is None
