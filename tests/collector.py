@@ -10,7 +10,7 @@ from service.config.settings import Provider as ProviderSettings
 from service.errors import SourceLost, SourceRefused
 from service.model import Message, Position
 from service.provider import Provider
-from service.sources import Receiver, Source
+from service.sources import Receiver, Source, Tracked
 
 FEED = {"into": "t", "map": {}}
 
@@ -32,6 +32,7 @@ class Collector:
         self.groups: list[int] = []
         self.lives = 0
         self.polls: list[float] = []
+        self.tracked: Tracked | None = None
         self.emitting = 0
         self.room = asyncio.Event()
         self.room.set()
@@ -67,6 +68,10 @@ class Collector:
 
     def alive(self) -> None:
         self.lives += 1
+        self._changed.set()
+
+    def follow(self, subscriptions: Tracked | None) -> None:
+        self.tracked = subscriptions or self.tracked
         self._changed.set()
 
     async def wait_until(self, moment: float) -> None:

@@ -1,11 +1,13 @@
 """What all kinds of feed have in common: which records they carry and how those become rows."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from service.config.connectors import Connector, OneOf, Settings, short_form
 from service.config.tables import Scalar
+from service.config.units import Duration
 
 
 class MapValue(Settings):
@@ -73,11 +75,27 @@ class FeedSettings(Connector):
     `absent_since` says since when. Only rows that carry the constants which the feed maps to key columns."""
     weight: int = Field(default=1, ge=1)
     """What one request of this feed counts against the provider's `rate_limit`."""
+    freshness: Duration | None = Field(default=None, gt=0)
+    """The longest time without data before the feed is `stale`. By default it is learned from the pace of the data, and
+    only shown; where it is set, feeds that are able to ask anew do so."""
+    when_full: Literal["block", "conflate"] = "block"
+    """What happens when the buffer is full: `block` lets the source wait; `conflate` drops, of what waits, records of
+    which a newer one of the same key waits too, and counts them as stale."""
     format: Annotated[Connector, OneOf("service.formats")] = Field(default="json", validate_default=True)
     """How a message is decoded."""
+
+    def secrets(self) -> Iterable[str]:
+        """Give texts, besides those in headers, that must not be shown."""
+        return ()
 
     @model_validator(mode="after")
     def _whole_sets(self) -> "FeedSettings":
         if self.absent is not None and not self.whole_sets:
             raise ValueError("`absent` needs a feed that always sends the full set, such as kind rest")
+        return self
+
+    @model_validator(mode="after")
+    def _conflates_what_is_pushed(self) -> "FeedSettings":
+        if self.when_full == "conflate" and self.replayable:
+            raise ValueError("`when_full: conflate` is for feeds that are pushed to us; this one is simply asked later")
         return self

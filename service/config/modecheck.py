@@ -30,6 +30,8 @@ def check_modes(data: Any, report: Report) -> None:
         table = tables.get(str(feed.get("into")))
         if isinstance(table, dict):
             _check_deletions(path, feed, table, report)
+            _check_conflation(path, feed, table, report)
+            _check_connections(path, feed, table, report)
             if feed.get("absent") in ("delete", "mark"):
                 _check_scope(path, feeds, table, report)
             if feed.get("absent") == "mark":
@@ -78,6 +80,24 @@ def _check_deletions(path: Path, feed: dict[str, Any], table: dict[str, Any], re
         if feed.get(option) is not None and table.get("mode") == "append":
             message = f"rows of {feed['into']} are only ever added (`mode: append`); remove `{option}`"
             report.add("option-of-other-mode", (*path, option), message, at_key=True)
+
+
+def _check_connections(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+    """Check that a message which two connections bring far apart does no harm."""
+    connections = feed.get("connections")
+    if table.get("mode") == "append" and isinstance(connections, int) and connections > 1:
+        message = (
+            f"{feed['into']} makes a row of every record, and a connection that comes back may bring some again; "
+            "give the table a key and `mode: upsert`"
+        )
+        report.add("option-of-other-mode", (*path, "connections"), message, at_key=True)
+
+
+def _check_conflation(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+    """Check that nobody wants to keep what conflation drops."""
+    if feed.get("when_full") == "conflate" and (table.get("mode") == "append" or table.get("history") is True):
+        message = f"{feed['into']} keeps every record, and `conflate` drops all but the newest; use `block`"
+        report.add("option-of-other-mode", (*path, "when_full"), message, at_key=True)
 
 
 def _check_scope(path: Path, feeds: Mapping[Path, dict[str, Any]], table: dict[str, Any], report: Report) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from service.config.settings import Batch as Bounds
 from service.errors import RowRefused
 from service.model import Commit, Counts, Message, Position, Refusal, Row
+from service.pipeline.conflate import Gone
 from service.store.write import Sweep, Write
 from service.transform.transform import Mapped, Transform
 
@@ -24,6 +25,7 @@ class Parsed(msgspec.Struct):
         rows: in the order of the records.
         refusals: what goes to quarantine.
         filtered: records that the feed's configuration leaves out.
+        stale: records that went while they waited for room, as a newer one did.
         lost: as in Mapped; None, too, for a message that does not decode.
         sweep: what is absent once the messages are loaded.
     """
@@ -34,6 +36,7 @@ class Parsed(msgspec.Struct):
     rows: list[Row] = []
     refusals: list[Refusal] = []
     filtered: int = 0
+    stale: int = 0
     lost: list[Row | None] = []
     sweep: Sweep | None = None
 
@@ -46,6 +49,12 @@ class Parsed(msgspec.Struct):
         self.refusals += mapped.refusals
         self.filtered += mapped.filtered
         self.lost += mapped.lost
+
+    def add_gone(self, gone: Gone) -> None:
+        """Add records that a message stands for."""
+        self.received += gone.stale + gone.filtered
+        self.stale += gone.stale
+        self.filtered += gone.filtered
 
 
 class Batch:
@@ -87,6 +96,7 @@ class Batch:
         self.refusals += parsed.refusals
         self.counts.received += parsed.received
         self.counts.filtered += parsed.filtered
+        self.counts.stale += parsed.stale
         self.counts.quarantined += len(parsed.refusals)
 
     def take_out(self, refused: RowRefused) -> None:

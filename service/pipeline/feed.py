@@ -1,39 +1,41 @@
-"""A feed at run time: keeps a source running for ever, and knows what state it is in."""
+"""A feed at run time: the connections that it consists of, what they bring, and what state it is in."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import structlog
 
-from service.errors import SourceLost, SourceRefused
 from service.model import Message, Position
-from service.pipeline.backoff import CEILING, Backoff
+from service.pipeline.cadence import Cadence
 from service.pipeline.inlet import Inlet
+from service.pipeline.race import Race, Runner
+from service.pipeline.strand import Strand
 from service.provider import Provider
 from service.sources import Receiver, Source
 
 log = structlog.get_logger()
 
-HEALTHY_AFTER = 30.0
-"""Seconds that a connection must live before the delays start from the floor again."""
 QUIET_AFTER = 60.0
 """Seconds without a message after which a feed that answers is called quiet."""
 FULL_AFTER = 1.0
 """Seconds that a source must wait for room before its feed is called full."""
+CONNECT_EVERY = 0.25
+"""Seconds between the first attempts of a feed's connections, so that they do not arrive at once."""
+_WORSE = ("live", "starting", "ended", "reconnecting", "parked")
+"""Conditions of a connection, the best first."""
 
 
 class Feed:
-    """Runs one source again and again; it is the source's link to the rest.
+    """Runs the strands of one source, and joins what they bring.
+
+    A feed of several parts is as well as the worst of them, and a part with redundant copies as well as the best.
 
     Attributes:
         feed: ``provider.feed``.
         position: of the newest message handed on.
         last_message_at: seconds since the epoch, or None.
-        last_error: why the source last stopped, without secrets.
-        next_poll_at: seconds since the epoch, or None for a source that does not poll.
-        reconnects: how often the source was started again.
         receiver: takes what is posted to the feed, while its source listens.
         ended: set once the source has no more to give.
         refused: set once the provider refused us.
@@ -43,87 +45,104 @@ class Feed:
     def __init__(self, feed: str, source: Source, provider: Provider, inlet: Inlet) -> None:
         self.feed = feed
         self.provider = provider
-        self.position: Position | None = None
         self.last_message_at: float | None = None
-        self.last_error: str | None = None
-        self.next_poll_at: float | None = None
-        self.reconnects = 0
         self.gaps = 0
         self.receiver: Receiver | None = None
         self.ended = asyncio.Event()
         self.refused = asyncio.Event()
         self._source = source
         self._inlet = inlet
-        self._condition = "starting"
-        self._alive_since: float | None = None
-        self._attempt: asyncio.Timeout | None = None
+        self._cadence = Cadence()
         self._resumed = asyncio.Event()
         self._resumed.set()
-        self._poke = asyncio.Event()
-        self._backoff = Backoff()
+        parts = source.parts()
+        copies = range(source.copies)
+        self._parts = [[Strand(self, part, number, copy) for copy in copies] for number, part in enumerate(parts)]
+        self._races = [Race(source.copies) if source.copies > 1 else None for _ in parts]
+        self._strands = [strand for strands in self._parts for strand in strands]
+        self._turn = asyncio.Lock()
 
-    # What the source calls.
+    @property
+    def position(self) -> Position | None:
+        """Where the feed stands: of several parts, where each does."""
+        if len(self._parts) == 1:
+            return self._strands[0].position
+        positions = {str(number): strands[0].position for number, strands in enumerate(self._parts)}
+        return {"parts": positions} if any(positions.values()) else None
 
-    async def emit(self, messages: Sequence[Message]) -> None:
-        """Hand on messages; see Link."""
-        if not messages:
+    @position.setter
+    def position(self, position: Position | None) -> None:
+        # That of another number of parts, from before the configuration was changed, is of no use.
+        parts: dict[str, Position] = (position or {}).get("parts", {})
+        if len(self._parts) == 1:
+            parts = {"0": position} if position is not None and not parts else {}
+        for strand in self._strands:
+            strand.position = parts.get(str(strand.part))
+
+    # What the strands call.
+
+    async def take(self, strand: Strand, messages: Sequence[Message]) -> None:
+        """Take messages of a strand; see Hub."""
+        self.last_message_at = messages[-1].received_at
+        self._cadence.note(self.last_message_at)
+        if len(self._strands) == 1:
+            self._stand(strand, messages)
+            await self._inlet.put(messages)
             return
-        self.alive()
-        newest = messages[-1]
-        self.last_message_at = newest.received_at
-        for message in reversed(messages):
-            if message.position is not None:
-                self.position = message.position
-                break
-        await self._inlet.put(messages)
+        # One at a time: what arrived first must not be overtaken while it waits for room.
+        async with self._turn:
+            race = self._races[strand.part]
+            first = race.first(strand.copy, messages) if race is not None else messages
+            if first:
+                self._stand(strand, first)
+                await self._inlet.put([self._placed(message) for message in first])
 
     async def settled(self) -> None:
-        """Wait until everything handed on is safe; see Link."""
+        """Wait until everything taken is safe; see Hub."""
         await self._inlet.settled()
-
-    def alive(self) -> None:
-        """Note a sign of life; see Link."""
-        if self._alive_since is None:
-            self._alive_since = time.monotonic()
-        if self._condition != "live":
-            self._condition = "live"
-            log.info("feed live", feed=self.feed)
-
-    async def wait_until(self, moment: float) -> None:
-        """Wait for the next poll; see Link."""
-        self.next_poll_at = moment
-        self._poke.clear()
-        try:
-            async with asyncio.timeout(max(0.0, moment - time.time())):
-                await self._poke.wait()
-        except TimeoutError:
-            pass
 
     @property
     def full(self) -> bool:
-        """Whether messages wait for room; see Link."""
+        """Whether messages wait for room; see Hub."""
         return self._inlet.full
 
-    @contextlib.contextmanager
-    def listen(self, receiver: Receiver) -> Iterator[None]:
-        """Let what is posted to the feed be received; see Link."""
-        self.receiver = receiver
-        try:
-            yield
-        finally:
-            self.receiver = None
+    def again(self, strand: Strand) -> None:
+        """Let a copy that connects again not count for what it missed; see Hub."""
+        race = self._races[strand.part]
+        if race is not None:
+            race.again(strand.copy)
+
+    def lost(self, strand: Strand) -> None:
+        """Count a gap, unless another copy goes on; see Hub."""
+        others = (other for other in self._parts[strand.part] if other is not strand)
+        if not self._source.replayable and not any(other.condition == "live" for other in others):
+            self.gaps += 1
+
+    def _stand(self, strand: Strand, messages: Sequence[Message]) -> None:
+        for message in reversed(messages):
+            if message.position is not None:
+                for copy in self._parts[strand.part]:
+                    copy.position = message.position
+                return
+
+    def _placed(self, message: Message) -> Message:
+        """Give a message the position of the whole feed, in place of that of its part."""
+        if message.position is None or len(self._parts) == 1:
+            return message
+        return Message(message.body, message.received_at, self.position, message.meta)
 
     # What the operator calls.
 
     def poll(self) -> None:
         """Poll now."""
-        self._poke.set()
+        for strand in self._strands:
+            strand.poll()
 
     def pause(self) -> None:
         """Stop receiving until resumed; what was received goes on to the database."""
         self._resumed.clear()
-        if self._attempt is not None:
-            self._attempt.reschedule(asyncio.get_running_loop().time())
+        for strand in self._strands:
+            strand.pause()
 
     def resume(self) -> None:
         """Receive again."""
@@ -142,55 +161,82 @@ class Feed:
         waiting = self._inlet.paused_since
         if waiting is not None and time.monotonic() - waiting > FULL_AFTER:
             return "full"
-        if self._condition == "live" and time.time() - (self.last_message_at or 0) > QUIET_AFTER:
-            return "quiet"
-        return self._condition
+        if self._condition != "live":
+            return self._condition
+        if self.stale:
+            return "stale"
+        return "quiet" if time.time() - (self.last_message_at or 0) > QUIET_AFTER else "live"
 
-    # The life of the source.
+    @property
+    def stale(self) -> bool:
+        """Whether there were no data for longer than there should be, or than there ever were."""
+        silent, freshness = self.silence, self.freshness
+        if silent is not None and freshness is not None and silent > freshness:
+            return True
+        return any(all(strand.stale for strand in strands) for strands in self._parts)
+
+    @property
+    def freshness(self) -> float | None:
+        """Seconds without data after which the feed is stale: as configured, or learned; None as long as neither."""
+        return self._source.freshness or self._cadence.freshness
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds since the last data; None before the first."""
+        return time.time() - self.last_message_at if self.last_message_at is not None else None
+
+    @property
+    def last_error(self) -> str | None:
+        """Why a strand last stopped: of those that are not live, if there are any."""
+        errors = sorted(self._strands, key=lambda strand: _WORSE.index(strand.condition), reverse=True)
+        return next((strand.last_error for strand in errors if strand.last_error is not None), None)
+
+    @property
+    def next_poll_at(self) -> float | None:
+        """Seconds since the epoch, or None for a source that does not poll."""
+        return min((strand.next_poll_at for strand in self._strands if strand.next_poll_at is not None), default=None)
+
+    @property
+    def reconnects(self) -> int:
+        """How often a source was started again."""
+        return sum(strand.reconnects for strand in self._strands)
+
+    @property
+    def _condition(self) -> str:
+        best = [min((strand.condition for strand in strands), key=_WORSE.index) for strands in self._parts]
+        return max(best, key=_WORSE.index)
+
+    def runners(self) -> Iterator[tuple[int, int, Runner]]:
+        """Give how redundant connections do against each other: number of the part, of the copy, and its figures."""
+        for part, race in enumerate(self._races):
+            yield from ((part, copy, runner) for copy, runner in enumerate(race.runners if race is not None else ()))
+
+    def connections(self) -> list[dict[str, Any]]:
+        """Say how each connection does, where there are several or it has subscriptions."""
+        shown = []
+        for strand in self._strands:
+            status = strand.status()
+            race = self._races[strand.part]
+            if race is not None:
+                runner = race.runners[strand.copy]
+                behind = round(1000 * runner.behind / runner.later, 3) if runner.later else None
+                status |= {"first": runner.first, "later": runner.later, "behind_ms": behind}
+            shown.append(status)
+        return shown if len(shown) > 1 or "subscriptions" in shown[0] else []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Receive until ``stop`` is set."""
         async with asyncio.TaskGroup() as group:
-            receiving = group.create_task(self._receive(), name=f"{self.feed} source")
+            receiving = [
+                group.create_task(self._run(strand, number * CONNECT_EVERY), name=f"{self.feed} source")
+                for number, strand in enumerate(self._strands)
+            ]
             await stop.wait()
-            receiving.cancel()
+            for task in receiving:
+                task.cancel()
 
-    async def _receive(self) -> None:
-        while True:
-            await self._resumed.wait()
-            self._alive_since = None
-            self.next_poll_at = None
-            try:
-                async with asyncio.timeout(None) as self._attempt:
-                    await self._source.run(self)
-            except SourceRefused as refused:
-                self.refused.set()
-                await self._rest("parked", refused.reason, CEILING)
-            except SourceLost as lost:
-                await self._rest("reconnecting", lost.reason, max(self._delay(), lost.retry_after or 0.0))
-            except OSError as error:  # TimeoutError included: that of our own pause, too
-                if self._attempt is not None and self._attempt.expired():
-                    log.info("feed paused", feed=self.feed)
-                    continue
-                await self._rest("reconnecting", str(error) or type(error).__name__, self._delay())
-            else:
-                log.info("feed ended", feed=self.feed)
-                self._condition = "ended"
-                self.ended.set()
-                return
-
-    def _delay(self) -> float:
-        if self._alive_since is not None and time.monotonic() - self._alive_since >= HEALTHY_AFTER:
-            self._backoff.reset()
-        return self._backoff.next()
-
-    async def _rest(self, condition: str, reason: str, delay: float) -> None:
-        """Say what happened, once per change, and wait."""
-        if self._condition != condition or self.last_error != reason:
-            log.warning("feed not live", feed=self.feed, state=condition, reason=reason, retry_in_s=round(delay, 1))
-        if self._alive_since is not None and not self._source.replayable:
-            self.gaps += 1
-        self._condition = condition
-        self.last_error = reason
-        self.reconnects += 1
-        await self.wait_until(time.time() + delay)
+    async def _run(self, strand: Strand, delay: float) -> None:
+        """Run a strand; the feed has ended when all have."""
+        await strand.run(self._resumed, delay)
+        if all(each.condition == "ended" for each in self._strands):
+            self.ended.set()

@@ -5,9 +5,12 @@ import time
 from collections.abc import Sequence
 
 from service.model import Lane, Message
+from service.pipeline.conflate import Conflation
 
 OVERHEAD = 200
 """Bytes that a message costs in memory besides its body."""
+GROUPS = 8
+"""With conflation, only this part of the bound is appended at once: what is being appended cannot be conflated."""
 
 
 class Speed:
@@ -30,15 +33,26 @@ class Speed:
 class Inlet:
     """Collects messages while the previous group is being made safe; full, it makes the source wait.
 
+    Args:
+        lane: what messages are appended to.
+        max_bytes: the most that may wait.
+        conflation: of what waits when this is full, drops what is superfluous; the source waits only if that is not
+            enough.
+
     Attributes:
+        conflated: number of messages that were dropped in this way; others stand for them in the ledger.
         messages: number of messages that became safe in the buffer, that is: were received.
         bytes_received: bytes of their bodies.
         paused_seconds: how long sources have waited here.
     """
 
-    def __init__(self, lane: Lane, max_bytes: int) -> None:
+    def __init__(self, lane: Lane, max_bytes: int, conflation: Conflation | None = None) -> None:
         self._lane = lane
         self._max_bytes = max_bytes
+        self._conflation = conflation
+        self._gone = 0
+        self._settled = 0
+        self.conflated = 0
         self._waiting: list[Message] = []
         self._held = 0
         self._accepted = 0
@@ -82,23 +96,43 @@ class Inlet:
         Cancelled while it waits it takes them all the same, without waiting: what left the socket is never dropped,
         and the bound is exceeded by one group at most.
         """
-        size = sum(len(message.body) + OVERHEAD for message in messages)
+        size = _size(messages)
+        full = bool(self._held) and self._held + size > self._max_bytes
         try:
-            if self._held and self._held + size > self._max_bytes:
-                await self._room(size)
+            if full and self._conflation is None:
+                await self._room(self._max_bytes - size)
         finally:
             self._waiting.extend(messages)
             self._held += size
             self._accepted += len(messages)
+        if full and self._conflation is not None:
+            await self._conflate(self._conflation)
         async with self._changed:
             self._changed.notify_all()
 
-    async def _room(self, size: int) -> None:
+    async def _conflate(self, conflation: Conflation) -> None:
+        """Drop what is superfluous; wait if that makes little room, so that not every message is followed by this."""
+        waiting, self._waiting = self._waiting, []
+        kept = waiting
+        try:
+            kept = await conflation.fold(waiting)
+        finally:
+            self._waiting = [*kept, *self._waiting]
+            self._held -= _size(waiting) - _size(kept)
+            self._gone += len(waiting) - len(kept)
+            self.conflated += len(waiting) - len(kept)
+        async with self._changed:
+            self._changed.notify_all()
+        if self._held > self._max_bytes * 3 // 4:
+            await self._room(self._max_bytes * 3 // 4)
+
+    async def _room(self, most: int) -> None:
+        """Wait until no more than so many bytes are held, or none."""
         pause = object()
         self._pauses[pause] = time.monotonic()
         try:
             async with self._changed:
-                await self._changed.wait_for(lambda: not self._held or self._held + size <= self._max_bytes)
+                await self._changed.wait_for(lambda: not self._held or self._held <= most)
         finally:
             self._paused_before += time.monotonic() - self._pauses.pop(pause)
 
@@ -110,7 +144,7 @@ class Inlet:
         """Wait until all that was put so far is safe in the buffer."""
         target = self._accepted
         async with self._changed:
-            await self._changed.wait_for(lambda: self.messages >= target)
+            await self._changed.wait_for(lambda: self._settled >= target)
 
     async def run(self) -> None:
         """Append group after group to the lane, until closed and empty."""
@@ -119,14 +153,28 @@ class Inlet:
                 await self._changed.wait_for(lambda: self._waiting or self._closed)
             if not self._waiting:
                 return
-            group, self._waiting = self._waiting, []
+            group = self._next_group()
             await self._lane.append(group)
-            size = sum(len(message.body) for message in group)
-            self._held -= size + OVERHEAD * len(group)
+            size = _size(group)
+            self._held -= size
             self.messages += len(group)
-            self.bytes_received += size
+            self._settled += len(group)
+            if not self._waiting:
+                self._settled += self._gone
+                self._gone = 0
+            self.bytes_received += size - OVERHEAD * len(group)
             async with self._changed:
                 self._changed.notify_all()
+
+    def _next_group(self) -> list[Message]:
+        group, self._waiting = self._waiting, []
+        if self._conflation is not None:
+            size = number = 0
+            while number < len(group) and size < self._max_bytes // GROUPS:
+                size += len(group[number].body) + OVERHEAD
+                number += 1
+            group, self._waiting = group[:number], group[number:]
+        return group
 
     async def __aenter__(self) -> "Inlet":
         return self
@@ -136,3 +184,7 @@ class Inlet:
         self._closed = True
         async with self._changed:
             self._changed.notify_all()
+
+
+def _size(messages: Sequence[Message]) -> int:
+    return sum(len(message.body) + OVERHEAD for message in messages)

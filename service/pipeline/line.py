@@ -10,6 +10,7 @@ from service.config.settings import Config
 from service.errors import StoreLost
 from service.model import Buffer, Lane
 from service.pipeline.batch import Batches
+from service.pipeline.conflate import Conflation
 from service.pipeline.events import first_of
 from service.pipeline.feed import Feed
 from service.pipeline.inlet import Inlet
@@ -61,6 +62,7 @@ class Line:
         self._transform = Transform(name, source, source.into, table, deletable=deletable)
         keys, mark = self._transform.keys, source.absent == "mark"
         self._roll = RollCall(name, source.into, keys, mark=mark) if keys is not None else None
+        self._conflation = Conflation(self._transform, table) if source.when_full == "conflate" else None
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None
@@ -75,7 +77,7 @@ class Line:
             stop: set to stop receiving.
         """
         lane = self.lane = await buffer.lane(self._key)
-        inlet = self.inlet = Inlet(lane, INLET_BYTES)
+        inlet = self.inlet = Inlet(lane, INLET_BYTES, self._conflation)
         feed = self.feed = Feed(self.name, self._source, self._provider, inlet)
         feed.position = lane.last_position
         batches = Batches(self._transform, self._config.batch)
@@ -148,9 +150,13 @@ class Line:
             "last_error": loader.trouble or feed.last_error,
             **({"absent": self._roll.trouble or "ok"} if self._roll is not None else {}),
             "next_poll_at": feed.next_poll_at,
+            "silence_s": round(feed.silence, 3) if feed.silence is not None else None,
+            "freshness_s": round(feed.freshness, 3) if feed.freshness is not None else None,
             "reconnects": feed.reconnects,
             "gaps": feed.gaps,
+            **({"connections": connections} if (connections := feed.connections()) else {}),
             "paused_s": round(inlet.paused_seconds, 3),
+            **({"conflated": inlet.conflated} if self._conflation is not None else {}),
             "buffered_bytes": self.lane.stat().bytes,
             "ledger": self.ledger.account(),
         }

@@ -9,7 +9,7 @@ import msgspec
 
 from service.model import Message, Position
 from service.provider import Provider
-from service.sources import Link, Receiver, Source
+from service.sources import Link, Receiver, Source, Tracked
 from service.sources.rest import Rest
 from service.spans import read_moment, steps
 
@@ -76,6 +76,9 @@ class _Within:
 
     def alive(self) -> None:
         self._link.alive()
+
+    def follow(self, subscriptions: Tracked | None) -> None:
+        self._link.follow(subscriptions)
 
     async def wait_until(self, moment: float) -> None:
         await self._link.wait_until(moment)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from service.errors import FormatError
 from service.model import Lane, Message
 from service.pipeline.batch import Batches, Parsed
+from service.pipeline.conflate import gone_before
 from service.pipeline.ledger import Ledger
 from service.pipeline.rollcall import RollCall
 from service.transform.transform import Piece, Transform
@@ -64,6 +65,8 @@ class Worker:
         size = 0
         for number in range(first, len(messages)):
             message = messages[number]
+            if message.meta is not None:
+                parsed.add_gone(gone_before(message))
             try:
                 records = self._transform.read(message)
                 parsed.received += len(records)

@@ -51,13 +51,24 @@ Receiver: TypeAlias = Callable[[Delivery], Awaitable[Answer]]
 """Takes deliveries, several at a time."""
 
 
+class Tracked(Protocol):
+    """Subscriptions whose state can be shown."""
+
+    def counts(self) -> dict[str, int]:
+        """Give how many are in which state, such as ``stale``."""
+
+    def troubles(self) -> dict[str, str]:
+        """Give what is wrong, by name."""
+
+
 class Link(Protocol):
     """What a source is given: its provider, where it left off, and a way to hand on what it receives.
 
     Attributes:
         feed: ``provider.feed``.
         provider: the shared client: base URL, credentials, rate limit.
-        position: where to resume: that of the newest message handed on, in this run or an earlier one.
+        position: where to resume: that of the newest message handed on, in this run or an earlier one. A source that
+            the provider does not let resume sets it to None.
     """
 
     feed: str
@@ -80,6 +91,9 @@ class Link(Protocol):
     def alive(self) -> None:
         """Say that the provider answers (a poll without news, a heartbeat, an acknowledgement)."""
 
+    def follow(self, subscriptions: "Tracked | None") -> None:
+        """Show how these subscriptions do, from now on; None when there are none any more."""
+
     async def wait_until(self, moment: float) -> None:
         """Wait until the moment (seconds since the epoch) of the next poll, or until a poll is asked for by hand.
 
@@ -98,6 +112,15 @@ class Source(FeedSettings):
     """
 
     listens: ClassVar[bool] = False
+
+    @property
+    def copies(self) -> int:
+        """How many redundant connections receive the same; the first copy of a message wins."""
+        return 1
+
+    def parts(self) -> Sequence["Source"]:
+        """Give the sources that together are this feed, each for a connection that lives and ends by itself."""
+        return [self]
 
     @abstractmethod
     async def run(self, link: Link) -> None:

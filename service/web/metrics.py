@@ -30,11 +30,15 @@ class Metrics(Collector):
         reconnects = CounterMetricFamily("headrace_feed_reconnects", "Starts after the first.", labels=["feed"])
         gaps = CounterMetricFamily("headrace_feed_gaps", "Times a feed without replay was away.", labels=["feed"])
         paused = CounterMetricFamily("headrace_source_paused_seconds", "Time spent waiting for room.", labels=["feed"])
+        conflated = CounterMetricFamily(
+            "headrace_conflated_messages", "Messages dropped for newer ones, as the buffer was full.", labels=["feed"]
+        )
         for line in self._overview.lines:
             for outcome in OUTCOMES:
                 records.add_metric([line.name, outcome], getattr(line.ledger.session, outcome))
             if line.inlet is not None and line.feed is not None:
                 messages.add_metric([line.name], line.inlet.messages)
+                conflated.add_metric([line.name], line.inlet.conflated)
                 size.add_metric([line.name], line.inlet.bytes_received)
                 reconnects.add_metric([line.name], line.feed.reconnects)
                 gaps.add_metric([line.name], line.feed.gaps)
@@ -43,23 +47,46 @@ class Metrics(Collector):
         for table, counts in self._overview.tables().items():
             for outcome in TABLE_TERMS:
                 rows.add_metric([table, outcome], getattr(counts, outcome))
-        yield from (messages, size, records, reconnects, gaps, paused, rows)
+        yield from (messages, size, records, reconnects, gaps, paused, conflated, rows)
+        yield from self._races()
+
+    def _races(self) -> Iterator[Metric]:
+        """Give how redundant connections do against each other."""
+        labels = ["feed", "connection", "copy"]
+        first = CounterMetricFamily("headrace_copies_first", "Messages that this copy brought first.", labels=labels)
+        later = CounterMetricFamily("headrace_copies_later", "Messages that another brought before.", labels=labels)
+        behind = CounterMetricFamily("headrace_copies_behind_seconds", "By how much, in all.", labels=labels)
+        for line in self._overview.lines:
+            for part, copy, runner in line.feed.runners() if line.feed is not None else ():
+                which = [line.name, str(part), str(copy)]
+                first.add_metric(which, runner.first)
+                later.add_metric(which, runner.later)
+                behind.add_metric(which, runner.behind)
+        yield from (first, later, behind)
 
     def _gauges(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("headrace_feed_up", "1 while the provider answers.", labels=["feed"])
         lag = GaugeMetricFamily("headrace_feed_lag_seconds", "Age of the oldest uncommitted message.", labels=["feed"])
+        stale = GaugeMetricFamily("headrace_feed_stale", "1 while data are overdue.", labels=["feed"])
+        silence = GaugeMetricFamily("headrace_feed_silence_seconds", "Time since the last data.", labels=["feed"])
+        fresh = GaugeMetricFamily("headrace_feed_freshness_seconds", "Silence that makes it stale.", labels=["feed"])
         held = GaugeMetricFamily("headrace_queue_bytes", "Bytes waiting.", labels=["queue", "feed"])
         room = GaugeMetricFamily("headrace_queue_capacity_bytes", "The most that may wait.", labels=["queue", "feed"])
         for line in self._overview.lines:
             up.add_metric([line.name], float(line.feed is not None and line.feed.up))
             lag.add_metric([line.name], line.lag())
+            if line.feed is not None:
+                stale.add_metric([line.name], float(line.feed.state == "stale"))
+                silence.add_metric([line.name], line.feed.silence or 0.0)
+            if line.feed is not None and line.feed.freshness is not None:
+                fresh.add_metric([line.name], line.feed.freshness)
             if line.inlet is not None and line.lane is not None:
                 stat = line.lane.stat()
                 held.add_metric(["inlet", line.name], line.inlet.held)
                 room.add_metric(["inlet", line.name], line.inlet.capacity)
                 held.add_metric(["buffer", line.name], stat.bytes)
                 room.add_metric(["buffer", line.name], stat.max_bytes)
-        yield from (up, lag, held, room)
+        yield from (up, lag, stale, silence, fresh, held, room)
 
     def _histograms(self) -> Iterator[Metric]:
         rows = HistogramMetricFamily("headrace_batch_rows", "Rows of a batch.", labels=["feed"])

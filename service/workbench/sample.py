@@ -11,7 +11,7 @@ from service.errors import FormatError, HeadraceError
 from service.model import Message, Position
 from service.pipeline.events import first_of
 from service.provider import Provider
-from service.sources import Receiver, Source
+from service.sources import Receiver, Source, Tracked
 from service.transform.transform import Transform
 
 MAX_BYTES = 256 << 20
@@ -58,6 +58,9 @@ class Sampling:
 
     def alive(self) -> None:
         """Nobody asks."""
+
+    def follow(self, subscriptions: Tracked | None) -> None:
+        """Nobody looks."""
 
     async def wait_until(self, moment: float) -> None:  # noqa: ARG002  one poll is enough, whenever the next is due
         """End the sample: a poll is complete."""

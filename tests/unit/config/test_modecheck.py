@@ -124,3 +124,27 @@ def test_marks_need_their_column() -> None:
     assert problems(feed=", absent: mark", columns=column) == []
     mapped = problems(feed=", absent: mark", columns=column, mapped=", absent_since: a")
     assert [problem.code for problem in mapped] == ["no-place-for-mark"]
+
+
+LIVE = "live: {{kind: websocket, url: wss://a.example, into: goals, map: {{id: id, source: $feed, at: at}}, {}}}"
+
+
+@pytest.mark.parametrize("option", ["when_full: conflate", "connections: 2"])
+def test_what_drops_or_repeats_records_does_not_go_with_a_table_that_keeps_each(option: str) -> None:
+    assert problems(more=LIVE.format(option)) == []
+    (found,) = problems("mode: append", more=LIVE.format(option))
+    assert (found.code, found.path) == ("option-of-other-mode", f"providers.acme.feeds.live.{option.partition(':')[0]}")
+
+
+def test_conflation_does_not_go_with_a_history_nor_with_a_feed_that_can_be_asked_later() -> None:
+    (found,) = problems(f"{KEYED}, history: true, version: at", more=LIVE.format("when_full: conflate"))
+    assert found.path == "providers.acme.feeds.live.when_full"
+    (found,) = problems(feed=", when_full: conflate")
+    assert "this one is simply asked later" in found.message
+
+
+def test_unsubscribe_needs_to_know_what_is_stale() -> None:
+    subscriptions = "subscriptions: [{send: a, unsubscribe: b}]"
+    (found,) = problems(more=LIVE.format(subscriptions))
+    assert "set `freshness`" in found.message
+    assert problems(more=LIVE.format(f"{subscriptions}, freshness: 30s")) == []

@@ -1,0 +1,211 @@
+"""A strand: one connection of a feed, which it keeps alive for ever."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from service.errors import SourceLost, SourceRefused
+from service.model import Message, Position
+from service.pipeline.backoff import CEILING, Backoff
+from service.provider import Provider
+from service.sources import Receiver, Source, Tracked
+
+log = structlog.get_logger()
+
+HEALTHY_AFTER = 30.0
+"""Seconds that a connection must live before the delays start from the floor again."""
+
+
+class Hub(Protocol):
+    """What the strands of a feed have in common."""
+
+    feed: str
+    provider: Provider
+    refused: asyncio.Event
+    receiver: Receiver | None
+
+    @property
+    def full(self) -> bool:
+        """Whether messages wait for room."""
+
+    async def take(self, strand: "Strand", messages: Sequence[Message]) -> None:
+        """Take messages of a strand, in order; wait while there is no room."""
+
+    async def settled(self) -> None:
+        """Wait until everything taken is safe."""
+
+    def again(self, strand: "Strand") -> None:
+        """Note that a strand connects again."""
+
+    def lost(self, strand: "Strand") -> None:
+        """Note that a strand that was live is not any more."""
+
+
+class Strand:
+    """Runs one part of a source again and again; it is the source's link to the rest.
+
+    Attributes:
+        part: number of the part of the feed that it receives.
+        copy: number among those that receive the same.
+        position: where it stands.
+        condition: ``starting``, ``live``, ``reconnecting``, ``parked`` or ``ended``.
+        last_error: why the source last stopped, without secrets.
+        next_poll_at: seconds since the epoch, or None.
+        reconnects: how often the source was started again.
+        tracked: its subscriptions, while it has any.
+    """
+
+    def __init__(self, hub: Hub, source: Source, part: int = 0, copy: int = 0) -> None:
+        self.feed = hub.feed
+        self.provider = hub.provider
+        self.part = part
+        self.copy = copy
+        self.position: Position | None = None
+        self.condition = "starting"
+        self.last_error: str | None = None
+        self.next_poll_at: float | None = None
+        self.reconnects = 0
+        self.tracked: Tracked | None = None
+        self._hub = hub
+        self._source = source
+        self._alive_since: float | None = None
+        self._attempt: asyncio.Timeout | None = None
+        self._poke = asyncio.Event()
+        self._backoff = Backoff()
+
+    # What the source calls.
+
+    async def emit(self, messages: Sequence[Message]) -> None:
+        """Hand on messages; see Link."""
+        if messages:
+            self.alive()
+            await self._hub.take(self, messages)
+
+    async def settled(self) -> None:
+        """Wait until everything handed on is safe; see Link."""
+        await self._hub.settled()
+
+    def alive(self) -> None:
+        """Note a sign of life; see Link."""
+        if self._alive_since is None:
+            self._alive_since = time.monotonic()
+        if self.condition != "live":
+            self.condition = "live"
+            log.info("feed live", feed=self.feed, **self._which())
+
+    def follow(self, subscriptions: Tracked | None) -> None:
+        """Show how these subscriptions do; see Link."""
+        self.tracked = subscriptions
+
+    async def wait_until(self, moment: float) -> None:
+        """Wait for the next poll; see Link."""
+        self.next_poll_at = moment
+        self._poke.clear()
+        try:
+            async with asyncio.timeout(max(0.0, moment - time.time())):
+                await self._poke.wait()
+        except TimeoutError:
+            pass
+
+    @property
+    def full(self) -> bool:
+        """Whether messages wait for room; see Link."""
+        return self._hub.full
+
+    @contextlib.contextmanager
+    def listen(self, receiver: Receiver) -> Iterator[None]:
+        """Let what is posted to the feed be received; see Link."""
+        self._hub.receiver = receiver
+        try:
+            yield
+        finally:
+            self._hub.receiver = None
+
+    # What the feed calls.
+
+    def poll(self) -> None:
+        """Poll now."""
+        self._poke.set()
+
+    def pause(self) -> None:
+        """End the connection that there is."""
+        if self._attempt is not None:
+            self._attempt.reschedule(asyncio.get_running_loop().time())
+
+    @property
+    def stale(self) -> bool:
+        """Whether one of its subscriptions has had no data for too long."""
+        return self.tracked is not None and self.tracked.counts().get("stale", 0) > 0
+
+    def status(self) -> dict[str, Any]:
+        """Say how it does, in the words of ``/status``."""
+        shown: dict[str, Any] = {
+            "state": "stale" if self.condition == "live" and self.stale else self.condition,
+            "last_error": self.last_error,
+            "reconnects": self.reconnects,
+        }
+        if self.tracked is not None:
+            shown["subscriptions"] = self.tracked.counts()
+            shown["troubles"] = dict(list(self.tracked.troubles().items())[:20])
+        return shown
+
+    async def run(self, resumed: asyncio.Event, delay: float = 0.0) -> None:
+        """Receive for ever, or until the source has ended; not while ``resumed`` is cleared.
+
+        Args:
+            resumed: cleared while the feed is paused.
+            delay: seconds before the first connection.
+        """
+        if delay:
+            await self.wait_until(time.time() + delay)
+        first = True
+        while True:
+            await resumed.wait()
+            if not first:
+                self._hub.again(self)
+            first = False
+            self._alive_since = None
+            self.next_poll_at = None
+            try:
+                async with asyncio.timeout(None) as self._attempt:
+                    await self._source.run(self)
+            except SourceRefused as refused:
+                self._hub.refused.set()
+                await self._rest("parked", refused.reason, CEILING)
+            except SourceLost as lost:
+                await self._rest("reconnecting", lost.reason, max(self._delay(), lost.retry_after or 0.0))
+            except OSError as error:  # TimeoutError included: that of our own pause, too
+                if self._attempt is not None and self._attempt.expired():
+                    log.info("feed paused", feed=self.feed, **self._which())
+                    continue
+                await self._rest("reconnecting", str(error) or type(error).__name__, self._delay())
+            else:
+                log.info("feed ended", feed=self.feed, **self._which())
+                self.condition = "ended"
+                return
+
+    def _delay(self) -> float:
+        if self._alive_since is not None and time.monotonic() - self._alive_since >= HEALTHY_AFTER:
+            self._backoff.reset()
+        return self._backoff.next()
+
+    async def _rest(self, condition: str, reason: str, delay: float) -> None:
+        """Say what happened, once per change, and wait."""
+        if self.condition != condition or self.last_error != reason:
+            shown = {"state": condition, "reason": reason, "retry_in_s": round(delay, 1), **self._which()}
+            log.warning("feed not live", feed=self.feed, **shown)
+        was_live = self._alive_since is not None
+        self.condition = condition
+        self.last_error = reason
+        self.reconnects += 1
+        if was_live:
+            self._hub.lost(self)
+        await self.wait_until(time.time() + delay)
+
+    def _which(self) -> dict[str, int]:
+        """Tell the connections of a feed apart in the log, where there are several."""
+        return {"connection": self.part, "copy": self.copy} if self.part or self.copy else {}
