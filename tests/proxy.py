@@ -16,6 +16,8 @@ class Proxy:
     Attributes:
         host, port: where it listens; the port stays the same when it refuses and accepts again.
         delay: seconds that each piece of data is held up.
+        piece: bytes that are passed on at once, towards us.
+        closes: whether connections are accepted and closed at once.
         accepted: how many connections were opened through it so far.
         passed: bytes that came from the address it leads to.
     """
@@ -24,11 +26,14 @@ class Proxy:
         self.host = "127.0.0.1"
         self.port = 0
         self.delay = delay
+        self.piece = 1 << 16
+        self.closes = False
         self.accepted = 0
         self.passed = 0
         self._target = (host, port)
         self._server: asyncio.Server | None = None
         self._writers: set[StreamWriter] = set()
+        self._frozen: set[StreamWriter] = set()
         self._flow = asyncio.Event()
         self._flow.set()
         self._idle = asyncio.Event()
@@ -68,6 +73,10 @@ class Proxy:
         """Pass on again, and what was held up as well."""
         self._flow.set()
 
+    def freeze(self) -> None:
+        """Leave every open connection half-open: nothing passes, and nobody is told. New ones are not touched."""
+        self._frozen |= self._writers
+
     def cut(self) -> None:
         """Close every open connection (FIN)."""
         for writer in self._writers:
@@ -85,6 +94,9 @@ class Proxy:
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         self.accepted += 1
+        if self.closes:
+            writer.transport.abort()
+            return
         self._idle.clear()
         self._writers.add(writer)
         try:
@@ -109,8 +121,10 @@ class Proxy:
 
     async def _pump(self, reader: StreamReader, writer: StreamWriter, *, inward: bool) -> None:
         with contextlib.suppress(ConnectionError):
-            while data := await reader.read(1 << 16):
+            while data := await reader.read(self.piece if inward else 1 << 16):
                 await self._flow.wait()
+                if writer in self._frozen:
+                    continue
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 writer.write(data)
