@@ -12,6 +12,8 @@ from service.provider.limits import Limit
 
 BURST = 0.1
 """The part of the count that may go at once; the rest is spread over the time."""
+MARGIN = 1.02
+"""How much slower we are than allowed: on its way one request may take longer than the next."""
 PATIENCE = 60.0
 """Seconds that a request waits in silence for its turn; a feed that has to wait longer is told, and shows it."""
 _MOST_LIMITS = 32
@@ -31,7 +33,7 @@ def _limiter(pace: Pace, heaviest: int, spare: int) -> AsyncLimiter:
     """
     count = pace.count - spare if pace.count > spare + heaviest else pace.count
     room = max(int(count * BURST), heaviest)
-    return AsyncLimiter(room, room * pace.seconds / max(count + 1 - room, min(count, 1.0)))
+    return AsyncLimiter(room, MARGIN * room * pace.seconds / max(count + 1 - room, min(count, 1.0)))
 
 
 class Budget:
