@@ -68,7 +68,7 @@ RECORD = {
 def transform(**feed: Any) -> Transform:
     table = Table.model_validate({"key": ["provider", "match_id"], "columns": COLUMNS})
     settings = FeedSettings.model_validate({"into": "matches", "map": MAP, **feed})
-    return Transform("acme.fixtures", settings, "matches", table)
+    return Transform("acme.fixtures", settings, {"matches": table})
 
 
 def by_hand(records: list[Any]) -> list[Any]:

@@ -189,7 +189,8 @@ def _show(config: Config, entry: Entry) -> None:
         return
     transform = transform_of(config, feed)
     column = entry.reason.rpartition(": ")[0]
-    mapping = {name: value.from_ for name, value in config.feeds()[feed][1].map.items() if value.from_}
+    branches = [each for each in config.feeds()[feed][1].branches if each.into == entry.table_name]
+    mapping = {name: value.from_ for each in branches for name, value in each.map.items() if value.from_}
     try:
         record = None if entry.record is None else transform.reread(message_of(entry))
     except FormatError:

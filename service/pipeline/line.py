@@ -58,11 +58,11 @@ class Line:
         self._provider = provider
         self._config = config
         self._store = store
-        table, deletable = config.tables[source.into], source.into in config.deletable()
-        self._transform = Transform(name, source, source.into, table, deletable=deletable)
+        self._transform = Transform(name, source, config.tables, config.deletable())
         keys, mark = self._transform.keys, source.absent == "mark"
-        self._roll = RollCall(name, source.into, keys, mark=mark) if keys is not None else None
-        self._conflation = Conflation(self._transform, table) if source.when_full == "conflate" else None
+        (table, *_), is_conflated = self._transform.tables, source.when_full == "conflate"
+        self._roll = RollCall(name, table, keys, mark=mark) if keys is not None else None
+        self._conflation = Conflation(self._transform, config.tables[table]) if is_conflated else None
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None
@@ -142,7 +142,7 @@ class Line:
         return {
             "kind": self.kind,
             "state": feed.state,
-            "table": self._transform.table,
+            "tables": list(self._transform.tables),
             "last_message_at": feed.last_message_at,
             "messages": inlet.messages,
             "rate": round(inlet.rate(), 2),

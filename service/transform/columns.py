@@ -11,6 +11,7 @@ from service.config.feeds import MapValue
 from service.config.tables import Column
 from service.transform.checks import emit_checks, plain, settled
 from service.transform.code import Code, build
+from service.transform.expression import Expression
 from service.transform.fetch import emit_fetch, word
 from service.transform.shape import Shape
 from service.transform.violations import breach
@@ -55,10 +56,13 @@ class ColumnCode:
         self._code = code = Code(prefix)
         if source is None:
             code.add("v = None")
-        elif not source.from_:
+        elif "const" in source.model_fields_set:
             code.add(f"v = {code.constant(self._settled(source.const, 'const'))}")
         else:
-            emit_fetch(code, source.from_, feed, lists=lists, shape=shape)
+            if source.expr is not None:
+                code.add(f"v = {Expression(source.expr, 'expr').emit(code, shape)}")
+            else:
+                emit_fetch(code, source.from_, feed, lists=lists, shape=shape)
             if source.values is not None:
                 self._translate(source)
             else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from service.errors import EntriesTaken, FormatError, RowRefused
-from service.model import Counts, Message
+from service.model import Counts, Message, Row
 from service.store.review import Entry, Resolution, Review, Selection
 from service.transform.transform import Transform, numbered
 from service.transform.violations import Violation
@@ -107,8 +107,9 @@ class Attempt:
 
     def __init__(self, feed: str, transform: Transform, entries: Sequence[Entry]) -> None:
         self._transform = transform
-        self._origins: list[tuple[Entry, Message, int]] = []
-        self._resolution = Resolution(feed, [entry.id for entry in entries], {transform.table: []}, {}, [])
+        self._origins: dict[str, list[tuple[Entry, Message, int]]] = {name: [] for name in transform.tables}
+        rows: dict[str, list[Row]] = {name: [] for name in transform.tables}
+        self._resolution = Resolution(feed, [entry.id for entry in entries], rows, {}, [])
         for entry in entries:
             self._add(entry)
 
@@ -137,23 +138,24 @@ class Attempt:
             return
         for index, record in enumerate(records):
             verdict = self._transform.attempt(message, record)
-            if verdict.row is not None:
-                self._resolution.rows[self._transform.table].append(verdict.row)
-                self._origins.append((entry, message, index))
+            if verdict.row is not None and verdict.table is not None:
+                self._resolution.rows[verdict.table].append(verdict.row)
+                self._origins[verdict.table].append((entry, message, index))
             elif verdict.reason:
-                self._refuse(entry, message, index, verdict.reason, verdict.detail)
+                self._refuse(entry, message, index, verdict.table, verdict.reason, verdict.detail)
             else:
                 self._resolution.filtered += 1
 
     def _take_out(self, refused: RowRefused) -> None:
-        row = self._resolution.rows[self._transform.table].pop(refused.row)
-        detail = self._transform.refused(row, refused.reason, refused.detail)
-        self._refuse(*self._origins.pop(refused.row), refused.reason, detail)
+        table = refused.table
+        row = self._resolution.rows[table].pop(refused.row)
+        detail = self._transform.refused(table, row, refused.reason, refused.detail)
+        self._refuse(*self._origins[table].pop(refused.row), table, refused.reason, detail)
 
-    def _refuse(self, entry: Entry, message: Message, index: int, reason: str, detail: str) -> None:
+    def _refuse(self, entry: Entry, message: Message, index: int, table: str | None, reason: str, detail: str) -> None:
         """Refuse a record again: its own entry, or a new one where the entry was a whole message."""
         if entry.record is None:
-            refusal = self._transform.refusal(message, index, reason, detail)
+            refusal = self._transform.refusal(message, index, table, reason, detail)
             self._resolution.fresh.append(msgspec.structs.replace(refusal, feed=entry.feed))
         else:
             self._resolution.again[entry.id] = (reason, numbered(entry.feed, entry.number, detail))

@@ -46,6 +46,6 @@ def trials(transform: Transform, messages: Sequence[Message]) -> Iterator[Trial]
             continue
         for number, record in enumerate(records):
             verdict, deletes = transform.attempt(message, record), False
-            if transform.deletable and verdict.row is not None:
+            if verdict.table in transform.deletable and verdict.row is not None:
                 verdict.row, deletes = verdict.row[:-1], verdict.row[-1]
             yield Trial(number, record, verdict, deletes)

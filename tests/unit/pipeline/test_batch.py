@@ -17,7 +17,7 @@ FEED: FeedSettings = Rest.model_validate({"path": "/", "into": "things", "map": 
 
 
 def transform() -> Transform:
-    return Transform("acme.things", FEED, "things", TABLE)
+    return Transform("acme.things", FEED, {"things": TABLE})
 
 
 def parsed(mapping: Transform, *messages: Message) -> Parsed:

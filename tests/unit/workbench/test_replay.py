@@ -179,9 +179,8 @@ async def test_a_deletion_that_was_refused_deletes_its_row_and_stays_gone(databa
         FeedSettings.model_validate(
             {"into": "t", "map": {name: name for name in WIDER}, "delete_when": "gone == true"}
         ),
-        "t",
-        tables["t"],
-        deletable=True,
+        tables,
+        {"t"},
     )
     async with store_of(database, tables, deletable=["t"]) as store:
         await store.prepare()
