@@ -13,8 +13,9 @@ from service.transform.checks import emit_checks, plain, settled
 from service.transform.code import Code, build
 from service.transform.expression import Expression
 from service.transform.fetch import emit_fetch, word
+from service.transform.given import given
 from service.transform.shape import Shape
-from service.transform.violations import breach
+from service.transform.violations import Violation, breach, kind_of
 
 _UNLISTED = object()
 
@@ -60,7 +61,7 @@ class ColumnCode:
             code.add(f"v = {code.constant(self._settled(source.const, 'const'))}")
         else:
             if source.expr is not None:
-                code.add(f"v = {Expression(source.expr, 'expr').emit(code, shape)}")
+                code.add(f"v = {code.constant(_computed)}({Expression(source.expr, 'expr').emit(code, shape)})")
             else:
                 emit_fetch(code, source.from_, feed, lists=lists, shape=shape)
             if source.values is not None:
@@ -124,3 +125,13 @@ class ColumnCode:
 
     def _settled(self, value: Any, what: str) -> Any:
         return settled(self._settle, value, what, self._place)
+
+
+def _computed(value: Any) -> Any:
+    """Take what an expression gave as if a record had held it."""
+    try:
+        return given(value)
+    except (TypeError, ValueError, RecursionError):
+        raise Violation(
+            None, "expr", f"`expr` gave {kind_of(value)}, which no column takes", "correct `expr`"
+        ) from None

@@ -5,7 +5,7 @@ version guard decides. So the table ends as it would without; a restart, which f
 """
 
 import time
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from operator import itemgetter
@@ -82,7 +82,7 @@ class Window:
 
 def _leave_out(mapped: Mapped, numbers: list[int]) -> None:
     """Take rows out, so that the pieces still know where theirs begin."""
-    mapped.starts = [start - bisect_right(numbers, start - 1) for start in mapped.starts]
+    mapped.starts = [start - bisect_left(numbers, start) for start in mapped.starts]
     out = frozenset(numbers)
     mapped.rows = [row for number, row in enumerate(mapped.rows) if number not in out]
     mapped.origins = [origin for number, origin in enumerate(mapped.origins) if number not in out]

@@ -7,7 +7,7 @@ import cel
 
 from service.config.paths import Path
 from service.transform.code import Code
-from service.transform.names import IF_PRESENT, Wanted, wanted
+from service.transform.names import IF_PRESENT, WHOLE, Wanted, wanted
 from service.transform.shape import Shape
 from service.transform.violations import Violation
 
@@ -65,6 +65,13 @@ class Expression:
         except Exception as error:  # noqa: BLE001  whatever the library makes of a provider's values
             raise self._violation(error) from None
         return None
+
+    def hands_over(self, path: Path) -> bool:
+        """Say whether the value at a path is handed over by itself, not within a larger one: of null, that has none."""
+        node: Wanted = self._wanted
+        for step in path:
+            node = node.get(str(step), "") if isinstance(node, dict) else ""
+        return node == WHOLE and path[0] != "record"
 
     def emit(self, code: Code, shape: Shape | None) -> str:
         """Give the Python expression of the value, for a record ``r`` that was decoded whole or to a shape."""

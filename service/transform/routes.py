@@ -138,7 +138,9 @@ class Routes:
             for number, each in enumerate(branches)
         ]
         self.tables = tuple(dict.fromkeys(route.name for route in self.all))
-        self.traced = bool(settings.routes or settings.transform or settings.dedupe)
+        self.traced = bool(
+            settings.routes or settings.transform or settings.dedupe or settings.on_drift == "quarantine"
+        )
         self.kinds: tuple[type, ...] = (dict, list) if lists else (dict,)
         self._lists = lists
         self._where = Where(settings.where) if settings.where is not None else None
@@ -152,6 +154,11 @@ class Routes:
         if self._where is not None and not self._where(record):
             return None
         return next((route for route in self.all if route.takes(record)), None)
+
+    def fields(self) -> list[Path]:
+        """Give the paths that columns come from."""
+        written = [path for route in self.all for value in route.map.values() for path in value.from_]
+        return [parse_path(path) for path in written if not path.startswith("$")]
 
     def shape(self) -> Shape | None:
         """Give the shape of what is needed of a record; None where that is the whole of it."""

@@ -69,6 +69,7 @@ class Transform:
         deletable: as above.
         traced: whether rows may be of several tables, or fewer or more than their records; see ``Mapped.origins``.
         keys: gives the keys of the feed's records; None for a feed without `absent`.
+        fields: the paths of a record that columns come from; none where the user's own function stands between.
 
     Raises:
         ConfigError: a constant, default or bound does not fit its column.
@@ -89,9 +90,11 @@ class Transform:
         if settings.absent is not None:
             (route,) = routes.all
             self.keys = Keys(route.columns, tables[route.name].key, route.map, routes.kinds)
+        self.fields = routes.fields() if settings.transform is None else []
         self._run = routes.compile()
         self._read: Callable[[Message], list[Any]] | None = None
-        shape = routes.shape() if settings.transform is None else None
+        needs_whole = settings.transform is not None or settings.on_drift == "quarantine"
+        shape = None if needs_whole else routes.shape()
         if shape is not None and (read := self._format.typed(self._records, shape.type)) is not None:
             self._read = read
             self._run_narrow = routes.compile(shape)

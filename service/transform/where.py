@@ -36,7 +36,7 @@ class Where(Expression):
 
         def fetch(path: tuple[str, ...]) -> str:
             if path not in names:
-                if path[0] == "record" or path[0] in TYPES:
+                if path[0] in TYPES or not self.hands_over(path):
                     raise KeyError(path)
                 names[path] = f"w{len(names)}"
                 lines.extend(_fetched(code, names[path], path, shape))
