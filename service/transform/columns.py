@@ -128,9 +128,9 @@ class ColumnCode:
 
 
 def _computed(value: Any) -> Any:
-    """Take what an expression gave as if a record had held it."""
+    """Take what an expression gave as if a record had held it; the library orders keys by chance."""
     try:
-        return given(value)
+        return given(value, in_order=False)
     except (TypeError, ValueError, RecursionError):
         raise Violation(
             None, "expr", f"`expr` gave {kind_of(value)}, which no column takes", "correct `expr`"

@@ -57,7 +57,9 @@ def _float(code: Code, _: Column, convert: str) -> None:
 
 def _decimal(code: Code, _: Column, convert: str) -> None:
     decimal, storable, unsure = code.constant(Decimal), code.constant(numbers.storable), code.constant(DecimalException)
-    code.add(f"if type(v) is {decimal}:", "    try:", f"        {storable}(v)", f"    except {unsure}:")
+    code.add(
+        f"if type(v) is {decimal} and v.is_finite():", "    try:", f"        {storable}(v)", f"    except {unsure}:"
+    )
     code.add(f"        v = {convert}(v)", "else:", f"    v = {convert}(v)")
 
 
