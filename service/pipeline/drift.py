@@ -155,7 +155,6 @@ class Drift:
         watched.away += 1
         if is_usual or not watched.kinds:
             watched.always = False
-        if not watched.kinds:
             return None
         if self.is_strict:
             return (
