@@ -76,7 +76,8 @@ def _lacking(table: sa.Table, model: str, there: Found | None) -> Iterator[str]:
     remedy = f"make it as you make the other tables of your classes ({model})"
     if there is None:
         yield f"{table.fullname} does not exist: {remedy}"
-    for column in table.columns if there is not None else ():
+        return
+    for column in table.columns:
         if column.name not in there.columns:
             yield f"{table.name}.{column.name} does not exist: {remedy}"
 

@@ -97,7 +97,7 @@ async def test_records_take_their_ways_and_repeats_are_left_out(tmp_path: Path, 
     async with Site(provider.answer) as site:
         config = await prepare(tmp_path, database, site)
         async with Daemon(tmp_path, {}, config) as daemon:
-            await daemon.until(lambda status: status["feeds"]["acme.mixed"]["ledger"]["duplicate"] >= 6)
+            await daemon.until(lambda status: status["ledger"]["duplicate"] >= 6)
             provider.mixed = [goal("a", 13), goal("b", 90, annulled=True), {"kind": "team", "name": "Hull"}]
             status = await daemon.until(lambda status: status["tables"]["goals"]["deleted"] == 1)
             assert balanced(status)
@@ -134,7 +134,7 @@ async def test_records_that_drift_go_to_quarantine_and_the_status_says_why(tmp_p
             status = await daemon.until(lambda status: len(status["feeds"]["acme.watched"]["drift"]) == 3)
             drift = {(each["field"], each["what"], each["count"]) for each in status["feeds"]["acme.watched"]["drift"]}
             assert drift == {("var", "new", 1), ("minute", "type", 1), ("minute", "gone", 1)}
-            status = await daemon.until(lambda status: status["feeds"]["acme.watched"]["ledger"]["quarantined"] == 2)
+            status = await daemon.until(lambda status: status["ledger"]["quarantined"] == 2)
             assert balanced(status)
             assert status["tables"]["goals"]["inserted"] == 101
         reasons = await rows(database, "SELECT DISTINCT reason FROM headrace.quarantine")

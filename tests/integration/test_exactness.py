@@ -109,7 +109,7 @@ LOCAL = st.tuples(CLOCKS, st.integers(-120, 120)).map(lambda pair: pair[0] + tim
 VALUES: dict[str, SearchStrategy[Case]] = {
     "text": TEXT
     | DIGITS.map(lambda d: (str(d), format(d, "f")))
-    | refused('"a\\u0000"', "true", "[1]", "{}", f"1{'0' * 5000}", "1e5000"),
+    | refused('"a\\u0000"', "true", "[1]", "{}", "1e5000"),
     "integer": INTEGER
     | among(('""', None), ("null", None), ("-0", 0), ("1e3", 1000))
     | refused(str(2**63), str(-(2**63) - 1), '"12.5"', "0.1", "1e400", '"1_000"', "true", '"x"', "[]", '"٣"'),
