@@ -19,6 +19,7 @@ from service.errors import FormatError, StartError, StoreLost, TableRefused
 from service.model import Counts
 from service.store.review import Entry, Group, Review, Selection
 from service.store.store import Store
+from service.transform.custom import attempts, function_of
 from service.transform.transform import Transform
 from service.transform.where import Where
 from service.workbench.replay import Outcome, Replay, feed_of, message_of
@@ -207,7 +208,8 @@ def _now(transform: Transform, entry: Entry) -> Text:
         records = transform.decode(message) if entry.record is None else [transform.reread(message)]
     except FormatError as error:
         return Text(f"now: still does not decode: {error}", style="red")
-    verdicts = [transform.attempt(message, record) for record in records]
+    function = function_of(transform)
+    verdicts = [each for record in records for each in asyncio.run(attempts(transform, function, message, record))]
     refused = [verdict for verdict in verdicts if verdict.reason]
     if refused:
         return Text(f"now: still refused: {refused[0].detail}", style="red")

@@ -22,7 +22,7 @@ from service.pipeline.worker import Worker
 from service.provider import Provider
 from service.sources import Source
 from service.store.store import Store
-from service.transform.custom import Function
+from service.transform.custom import function_of
 from service.transform.dedupe import Window
 from service.transform.transform import Transform
 
@@ -66,7 +66,7 @@ class Line:
         (table, *_), is_conflated = self._transform.tables, source.when_full == "conflate"
         self._roll = RollCall(name, table, keys, mark=mark) if keys is not None else None
         self._conflation = Conflation(self._transform, config.tables[table]) if is_conflated else None
-        self._function = Function(source.transform, self._transform.decode) if source.transform else None
+        self._function = function_of(self._transform)
         loaded = {each: config.tables[each] for each in self._transform.tables}
         self._window = Window(source.dedupe, loaded) if source.dedupe is not None else None
         self._drift: Drift | None = None

@@ -3,14 +3,15 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from service.config.importing import function
 from service.model import Message
+from service.transform.explain import Verdict
 from service.transform.given import given
-from service.transform.transform import Piece
+from service.transform.transform import Piece, Transform
 from service.transform.violations import kind_of
 
 
@@ -46,7 +47,14 @@ class Applied(msgspec.Struct):
     added: int = 0
 
 
-class _Wrong(TypeError):  # noqa: N818  said of what was given
+class Wrong(NamedTuple):
+    """Why a record is refused that the function was tried on: reason and detail, as in Failure."""
+
+    reason: str
+    detail: str
+
+
+class _NotRecords(TypeError):  # noqa: N818  said of what was given
     """The function gave what cannot be a record."""
 
 
@@ -90,6 +98,19 @@ class Function:
             ]
         )
 
+    async def one(self, record: Any) -> "list[Any] | Wrong":
+        """Give what the function makes of one record, or why it is to be refused."""
+        if not _is_record(record):
+            return [record]
+        try:
+            return await self._made([record])
+        except _NotRecords as error:
+            return Wrong("transform: wrong result", f"{self._name} {error}; correct it")
+        except Exception as error:  # noqa: BLE001  it is the user's own
+            kind = type(error).__name__
+            detail = f"{self._name} raised {kind}: {error} [transform]; correct it, or have it pass such a record by"
+            return Wrong(f"transform: {kind}", detail)
+
     async def _one_by_one(self, pieces: list[Piece]) -> Applied:
         applied = Applied([])
         for message, records, start, known in pieces:
@@ -97,10 +118,9 @@ class Function:
             found: list[Any] = []
             numbers: list[int] = []
             for index in known if known is not None else range(start, start + len(records)):
-                try:
-                    made = await self._made([fresh[index]]) if _is_record(fresh[index]) else [fresh[index]]
-                except Exception as error:  # noqa: BLE001  it is the user's own
-                    applied.failures.append(self._failure(message, index, error))
+                made = await self.one(fresh[index])
+                if isinstance(made, Wrong):
+                    applied.failures.append(Failure(message, index, made.reason, made.detail))
                     continue
                 found += made
                 numbers += [index] * len(made)
@@ -119,12 +139,22 @@ class Function:
             return _collected(await self._call(records))
         return await asyncio.to_thread(lambda: _collected(self._call(records)))
 
-    def _failure(self, message: Message, index: int, error: Exception) -> Failure:
-        if isinstance(error, _Wrong):
-            return Failure(message, index, "transform: wrong result", f"{self._name} {error}; correct it")
-        kind = type(error).__name__
-        detail = f"{self._name} raised {kind}: {error}; correct it, or have it pass such a record by"
-        return Failure(message, index, f"transform: {kind}", detail)
+
+def function_of(transform: Transform) -> Function | None:
+    """Give the function of a feed's own, if it has one.
+
+    Raises:
+        ValueError: there is no such function.
+    """
+    return Function(transform.custom, transform.decode) if transform.custom is not None else None
+
+
+async def attempts(transform: Transform, function: Function | None, message: Message, record: Any) -> list[Verdict]:
+    """Say what becomes of one record, or of those that the function makes of it."""
+    made = await function.one(record) if function is not None else [record]
+    if isinstance(made, Wrong):
+        return [Verdict(None, *made)]
+    return [transform.attempt(message, each) for each in made] or [Verdict()]
 
 
 def _is_record(value: Any) -> bool:
@@ -134,7 +164,7 @@ def _is_record(value: Any) -> bool:
 def _collected(made: Any) -> list[Any]:
     """Gather what a function gave, a generator's items too; None stands for no record."""
     if isinstance(made, str | bytes | Mapping) or not isinstance(made, Iterable):
-        raise _Wrong(f"gave {kind_of(made)}, not a list of records")
+        raise _NotRecords(f"gave {kind_of(made)}, not a list of records")
     return [_record(item) for item in made if item is not None]
 
 
@@ -142,7 +172,7 @@ def _record(item: Any) -> dict[str, Any]:
     try:
         found = given(item)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _Wrong(f"gave a record that cannot be read ({error})") from None
+        raise _NotRecords(f"gave a record that cannot be read ({error})") from None
     if not isinstance(found, dict):
-        raise _Wrong(f"gave {kind_of(found)} for a record, not a dict")
+        raise _NotRecords(f"gave {kind_of(found)} for a record, not a dict")
     return found

@@ -67,6 +67,7 @@ class Transform:
         tables: the names of the tables that rows are of.
         table: the only one of them; None where there are several.
         deletable: as above.
+        custom: the name of the user's own function that stands before it.
         traced: whether rows may be of several tables, or fewer or more than their records; see ``Mapped.origins``.
         keys: gives the keys of the feed's records; None for a feed without `absent`.
         fields: the paths of a record that columns come from; none where the user's own function stands between.
@@ -80,6 +81,7 @@ class Transform:
     ) -> None:
         self.feed = feed
         self.deletable = frozenset(deletable)
+        self.custom = settings.transform
         self._format = cast("Format", settings.format)
         self._records = settings.records
         self._routes = routes = Routes(feed, settings, tables, deletable)

@@ -9,6 +9,7 @@ import msgspec
 from service.errors import EntriesTaken, FormatError, RowRefused
 from service.model import Counts, Message, Row
 from service.store.review import Entry, Resolution, Review, Selection
+from service.transform.custom import Function, attempts, function_of
 from service.transform.transform import Transform, numbered
 from service.transform.violations import Violation
 from service.transform.where import Where
@@ -80,6 +81,7 @@ class Replay:
         """Settle entries of one feed; those that somebody else settles meanwhile are left to him."""
         while entries:
             attempt = Attempt(feed, self._transforms[feed_of(feed)], entries)
+            await attempt.try_all()
             try:
                 counts = await attempt.settle(self._review, dry_run=dry_run)
             except EntriesTaken:
@@ -110,8 +112,13 @@ class Attempt:
         self._origins: dict[str, list[tuple[Entry, Message, int]]] = {name: [] for name in transform.tables}
         rows: dict[str, list[Row]] = {name: [] for name in transform.tables}
         self._resolution = Resolution(feed, [entry.id for entry in entries], rows, {}, [])
-        for entry in entries:
-            self._add(entry)
+        self._entries = entries
+
+    async def try_all(self) -> None:
+        """Run every entry through the transform."""
+        function = function_of(self._transform)
+        for entry in self._entries:
+            await self._add(entry, function)
 
     async def settle(self, review: Review, *, dry_run: bool) -> Counts:
         """Write; rows that the database refuses are taken out and refused again."""
@@ -127,7 +134,7 @@ class Attempt:
         again = [reason for reason, _ in self._resolution.again.values()]
         return again + [refusal.reason for refusal in self._resolution.fresh]
 
-    def _add(self, entry: Entry) -> None:
+    async def _add(self, entry: Entry, function: Function | None) -> None:
         message = message_of(entry)
         try:
             whole = entry.record is None
@@ -136,8 +143,12 @@ class Attempt:
             refusal = self._transform.undecodable(message, error)
             self._resolution.again[entry.id] = (refusal.reason, refusal.detail)
             return
-        for index, record in enumerate(records):
-            verdict = self._transform.attempt(message, record)
+        verdicts = [
+            (index, verdict)
+            for index, record in enumerate(records)
+            for verdict in await attempts(self._transform, function, message, record)
+        ]
+        for index, verdict in verdicts:
             if verdict.row is not None and verdict.table is not None:
                 self._resolution.rows[verdict.table].append(verdict.row)
                 self._origins[verdict.table].append((entry, message, index))

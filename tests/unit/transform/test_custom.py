@@ -61,7 +61,7 @@ async def test_what_it_raises_costs_only_the_record_though_it_spoilt_the_others(
     assert mapped.rows == [(1001,), (1003,)]
     (failure,) = applied.failures
     assert (failure.index, failure.reason) == (1, "transform: KeyError")
-    assert "spoil raised KeyError: 'odds'; correct it" in failure.detail
+    assert "spoil raised KeyError: 'odds' [transform]; correct it" in failure.detail
 
 
 @pytest.mark.parametrize(
