@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -20,9 +21,11 @@ from service.transform.transform import Mapped, Piece, Transform
 READ_BYTES = 1 << 20
 """Bytes asked of the buffer at a time."""
 SLICE = 100
-"""Records mapped before the loop gets its turn; keeps its lag under 10 ms."""
+"""The most records mapped before the loop gets its turn; keeps its lag under 10 ms."""
 SLICE_BYTES = 256 << 10
 """Bytes decoded before the loop gets its turn, for the same reason."""
+TURN = 0.004
+"""Seconds that mapping may take before the loop gets its turn: records that cost more are taken fewer at a time."""
 
 
 class Worker:
@@ -59,6 +62,7 @@ class Worker:
         self._function = function
         self._window = window
         self._drift = drift
+        self._slice = SLICE
 
     async def run(self, after: int) -> None:
         """Work through the lane from the message that follows sequence number ``after`` until the lane ends."""
@@ -79,11 +83,15 @@ class Worker:
         are taken one by one.
         """
         parsed = Parsed()
-        most = min(SLICE, self._batches.room)
-        *pieces, last = self._decode(messages, first, most, parsed)
+        *pieces, last = self._decode(messages, first, min(self._slice, self._batches.room), parsed)
         self._ledger.decoded(parsed.received)
-        for start in range(0, len(last.records) or 1, SLICE):
-            pieces.append(Piece(last.message, last.records[start : start + SLICE], start))
+        if len(last.records) > self._slice:
+            await asyncio.sleep(0)  # a page took its time to decode
+        start = 0
+        while start < (len(last.records) or 1):
+            records = last.records[start : start + self._slice]
+            pieces.append(Piece(last.message, records, start))
+            start += len(records) or 1
             mapped = await self._map(pieces, parsed)
             if self._window is not None:
                 parsed.duplicate += self._window.sift(mapped)
@@ -99,7 +107,7 @@ class Worker:
             stages.append(self._drift.apply(pieces))
         if self._function is not None:
             stages.append(await self._function.apply(stages[-1].pieces if stages else pieces))
-        mapped = self._transform.map(stages[-1].pieces if stages else pieces)
+        mapped = self._timed(stages[-1].pieces if stages else pieces)
         for stage in stages:
             parsed.received += stage.added
             self._ledger.decoded(stage.added)
@@ -107,6 +115,15 @@ class Worker:
             for message, index, reason, detail in map(msgspec.structs.astuple, stage.failures):
                 mapped.refusals.append(self._transform.refusal(message, index, self._transform.table, reason, detail))
                 mapped.lost.append(None)
+        return mapped
+
+    def _timed(self, pieces: list[Piece]) -> Mapped:
+        """Map records, and learn how many a turn of the loop can take."""
+        started = time.monotonic()
+        mapped = self._transform.map(pieces)
+        took = time.monotonic() - started
+        count = sum(len(piece.records) for piece in pieces)
+        self._slice = max(1, min(SLICE, 2 * self._slice, int(count * TURN / took) if took else SLICE))
         return mapped
 
     def _look(self, message: Message) -> None:

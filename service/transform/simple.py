@@ -1,7 +1,8 @@
 """Conditions that need no library: comparisons of a field with a literal, joined by ``&&``, ``||``, ``!`` and brackets.
 
 Of what CEL can say this is little, and nearly all that feeds ask. The Python that is made of it decides only what it
-is sure of: it raises Unsure where a value is not of the literal's type, and the library decides.
+is sure of: it raises Unsure where a value is not of the literal's type, and the library decides. (Of a number that no
+double holds the library can say nothing; here at least null and other types are told from it.)
 """
 
 import re
@@ -126,7 +127,7 @@ class _Reader:
     def _same(self, name: str, literal: Any, relation: str, constant: str) -> str:
         """Compare with one literal, or several of its type: null is equal to none of them."""
         if literal is None:
-            return f"({name} is None or (type({name}) is not str and {self._unsure}()))"
+            return f"({name} is None)"
         if isinstance(literal, bool):
             return f"({name} is {constant} if type({name}) is bool else {name} is not None and {self._unsure}())"
         if isinstance(literal, str):
