@@ -68,6 +68,8 @@ def _check_into(path: Path, feed: dict[str, Any], tables: dict[str, Any], report
         report.add("unknown-table", at, f"there is no table {report.show(at, into)}", close_to=tables)
     elif isinstance(mapped, dict) and mapping(tables[into], "columns"):
         _check_columns((*path, "map"), feed, tables[into], report)
+    elif mapped is None and (odd := [name for name in mapping(tables[into], "columns") if '"' in name]):
+        report.add("missing-key", (*path, "map"), f"no path leads to a field called {odd[0]}: a map is needed")
 
 
 def _check_columns(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
