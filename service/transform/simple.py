@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 _WORDS = {"true": True, "false": False, "null": None}
 _RELATIONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _EXACT = 2**53
-"""Below it a double holds every whole number, so that it does not matter whether numbers are compared as such."""
+"""Literals below it are doubles exactly, so that it does not matter whether the library compares as such."""
 
 
 class Unsure(Exception):  # noqa: N818  no error: a question for the library
@@ -170,7 +170,7 @@ def _unsure() -> bool:
 
 def _number(value: Any) -> float:
     """Give a number as the library compares it: a decimal is a double there."""
-    if type(value) is int and -_EXACT < value < _EXACT:
+    if type(value) is int:
         return value
     if type(value) is Decimal:
         return float(value)
