@@ -1,5 +1,7 @@
 """The command line: ``headrace COMMAND``, or ``python -m service COMMAND``."""
 
+import sys
+
 import typer
 
 from service.cli.backfill import backfill
@@ -18,6 +20,7 @@ from service.cli.top import top
 
 def main() -> None:
     """Run the command of the command line; exit 0 fine, 1 failed, 2 wrong configuration or command line."""
+    sys.path.append("")  # the user's own modules lie beside where it is started; what is installed comes first
     app = typer.Typer(
         name="headrace",
         help="Live provider feeds into correct, current Postgres tables.",

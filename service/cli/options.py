@@ -48,8 +48,7 @@ def transform_of(config: Config, feed: str) -> Transform:
     """Make a feed's transform; after printing what does not fit in the configuration, exit 2."""
     source = source_of(config, feed)
     try:
-        table, deletable = config.tables[source.into], source.into in config.deletable()
-        return Transform(feed, source, source.into, table, deletable=deletable)
+        return Transform(feed, source, config.tables, config.deletable())
     except ConfigError as error:
         report(error)
         raise typer.Exit(2) from None

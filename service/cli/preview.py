@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,14 +38,14 @@ def preview(
     transform = transform_of(settings, feed)
     tried = list(trials(transform, _messages(settings, transform, file, limit, seconds)))
     chosen = sorted(tried, key=lambda trial: trial.outcome != "refused")[:limit]
-    columns = list(settings.tables[transform.table].columns)
+    columns = {name: list(table.columns) for name, table in settings.tables.items()}
     if as_json:
         typer.echo(as_text(_document(feed, tried, chosen, columns)))
     else:
         terminal = console()
         for trial in chosen:
-            terminal.print(Text.assemble((f"record {trial.number + 1} ", "bold"), _headline(trial, transform)))
-            show(terminal, trial.record, trial.verdict, columns, source_of(settings, feed).map)
+            terminal.print(Text.assemble((f"record {trial.number + 1} ", "bold"), _headline(trial)))
+            show(terminal, trial.record, trial.verdict, columns.get(trial.verdict.table or "", []))
             terminal.print()
         _sum_up(terminal, feed, tried)
     if not tried or any(trial.outcome == "refused" for trial in tried):
@@ -69,12 +69,12 @@ async def _receive(config: Config, transform: Transform, limit: int, seconds: fl
         return await sample(source_of(config, transform.feed), provider, transform, records=limit, seconds=seconds)
 
 
-def _headline(trial: Trial, transform: Transform) -> tuple[str, str]:
+def _headline(trial: Trial) -> tuple[str, str]:
     if trial.outcome == "refused":
         return f"is refused: {trial.verdict.reason}", "bold red"
     if trial.outcome == "filtered":
         return "is left out", "yellow"
-    return ("deletes its row of " if trial.deletes else "loads into ") + transform.table, "green"
+    return ("deletes its row of " if trial.deletes else "loads into ") + str(trial.verdict.table), "green"
 
 
 def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial]) -> None:
@@ -92,7 +92,9 @@ def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial]) -> None:
     )
 
 
-def _document(feed: str, tried: Sequence[Trial], chosen: Sequence[Trial], columns: Sequence[str]) -> dict[str, Any]:
+def _document(
+    feed: str, tried: Sequence[Trial], chosen: Sequence[Trial], columns: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     outcomes = Counter(trial.outcome for trial in tried)
     return {
         "feed": feed,
@@ -101,11 +103,18 @@ def _document(feed: str, tried: Sequence[Trial], chosen: Sequence[Trial], column
             {
                 "number": trial.number,
                 "outcome": trial.outcome,
+                "table": trial.verdict.table,
                 "raw": trial.record,
-                "row": None if trial.verdict.row is None else dict(zip(columns, trial.verdict.row, strict=True)),
+                "row": _row(trial, columns),
                 "reason": trial.verdict.reason or None,
                 "detail": trial.verdict.detail or None,
             }
             for trial in chosen
         ],
     }
+
+
+def _row(trial: Trial, columns: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
+    if trial.verdict.row is None:
+        return None
+    return dict(zip(columns[str(trial.verdict.table)], trial.verdict.row, strict=True))

@@ -19,6 +19,7 @@ from service.errors import FormatError, StartError, StoreLost, TableRefused
 from service.model import Counts
 from service.store.review import Entry, Group, Review, Selection
 from service.store.store import Store
+from service.transform.custom import attempts, function_of
 from service.transform.transform import Transform
 from service.transform.where import Where
 from service.workbench.replay import Outcome, Replay, feed_of, message_of
@@ -189,7 +190,8 @@ def _show(config: Config, entry: Entry) -> None:
         return
     transform = transform_of(config, feed)
     column = entry.reason.rpartition(": ")[0]
-    mapping = {name: value.from_ for name, value in config.feeds()[feed][1].map.items() if value.from_}
+    branches = [each for each in config.feeds()[feed][1].branches if each.into == entry.table_name]
+    mapping = {name: value.from_ for each in branches for name, value in each.map.items() if value.from_}
     try:
         record = None if entry.record is None else transform.reread(message_of(entry))
     except FormatError:
@@ -206,7 +208,8 @@ def _now(transform: Transform, entry: Entry) -> Text:
         records = transform.decode(message) if entry.record is None else [transform.reread(message)]
     except FormatError as error:
         return Text(f"now: still does not decode: {error}", style="red")
-    verdicts = [transform.attempt(message, record) for record in records]
+    function = function_of(transform)
+    verdicts = [each for record in records for each in asyncio.run(attempts(transform, function, message, record))]
     refused = [verdict for verdict in verdicts if verdict.reason]
     if refused:
         return Text(f"now: still refused: {refused[0].detail}", style="red")

@@ -17,14 +17,12 @@ _MOST = 60
 """Lines of a record that are shown."""
 
 
-def show(
-    console: Console, record: Any, verdict: Verdict, columns: Sequence[str], mapping: Mapping[str, MapValue]
-) -> None:
+def show(console: Console, record: Any, verdict: Verdict, columns: Sequence[str]) -> None:
     """Print a record beside what becomes of it; the marks carry the meaning, colour only repeats it."""
     sides = Table.grid(padding=(0, 2), expand=True)
     sides.add_column(ratio=1, overflow="fold")
     sides.add_column(ratio=1, overflow="fold")
-    sides.add_row(_raw(record, verdict.faults, mapping), _row(verdict, columns))
+    sides.add_row(_raw(record, verdict.faults, verdict.map), _row(verdict, columns))
     console.print(sides)
     for told in [fault.told for fault in verdict.faults] or [verdict.detail]:
         if told:

@@ -125,4 +125,8 @@ class OneOf:
 
 
 def _needs_nothing(connector: type[Connector]) -> bool:
-    return not any(field.is_required() for field in connector.model_fields.values())
+    try:
+        connector()
+    except ValidationError:
+        return False
+    return True

@@ -19,7 +19,7 @@ class FeedMeaning:
     Attributes:
         name: ``provider.feed``.
         kind: of its source.
-        table: that its rows go to.
+        table: that its rows go to; of several, their names after one another.
         guarantee: how often a message takes effect in the worst case, once it was received.
         loss: one sentence on what can be lost, and when.
         deletes: one sentence for each way in which it deletes or marks rows.
@@ -104,19 +104,23 @@ def size(count: int) -> str:
 
 def _feed(name: str, feed: FeedSettings, config: Config) -> FeedMeaning:
     guarantee, loss = _guarantee(feed, durable=config.buffer.kind != "memory")
-    deletes = tuple(_deletes(feed, config.tables[feed.into].key))
+    deletes = tuple(_deletes(feed, config))
     kind = str(feed.model_dump(include={"kind"})["kind"])
-    return FeedMeaning(name, kind, feed.into, guarantee, loss, deletes)
+    tables = ", ".join(dict.fromkeys(branch.into for branch in feed.branches))
+    return FeedMeaning(name, kind, tables, guarantee, loss, deletes)
 
 
-def _deletes(feed: FeedSettings, key: tuple[str, ...]) -> Iterator[str]:
-    if feed.delete_when is not None:
-        yield f"Deletes the row of a record for which `{feed.delete_when}` holds."
+def _deletes(feed: FeedSettings, config: Config) -> Iterator[str]:
+    for branch in feed.branches:
+        if branch.delete_when is not None:
+            where = f" in {branch.into}" if feed.routes else ""
+            yield f"Deletes the row{where} of a record for which `{branch.delete_when}` holds."
     if feed.absent is not None:
+        (branch,) = feed.branches
         scope = [
             f"{column} = {value.const if not value.from_ else value.from_[0]}"
-            for column, value in feed.map.items()
-            if column in key and (not value.from_ or value.from_ in {("$provider",), ("$feed",)})
+            for column, value in branch.map.items()
+            if column in config.tables[branch.into].key and value.is_constant
         ]
         which = f" (of those with {', '.join(scope)})" if scope else ""
         what = "deleted" if feed.absent == "delete" else "marked in absent_since"

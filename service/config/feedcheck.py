@@ -1,13 +1,15 @@
 """What feeds promise beyond their shape: columns exist, values fit them, paths are sound."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from pydantic import ValidationError
 
 from service.config.expressions import check_expression
 from service.config.feeds import MapValue
-from service.config.paths import Path, parse_path
+from service.config.importing import function
+from service.config.paths import Path, dotted, parse_path
 from service.config.report import Report
 from service.config.tablecheck import columns_of
 from service.config.tables import Column
@@ -25,9 +27,13 @@ def check_feeds(data: Any, report: Report) -> None:
         for name, feed in feeds.items():
             if isinstance(feed, dict):
                 path = ("providers", provider, "feeds", name)
-                _check_into(path, feed, tables, report)
-                for option in ("where", "delete_when"):
-                    check_expression((*path, option), feed.get(option), report)
+                for at, branch in branches(path, feed):
+                    _check_into(at, branch, tables, report)
+                    for option in ("where", "delete_when"):
+                        check_expression((*at, option), branch.get(option), report)
+                check_expression((*path, "where"), feed.get("where"), report)
+                _check_routes(path, feed, report)
+                _check_function(path, feed, report)
                 _check_records(path, feed, report)
                 _check_refetch(path, feed, feeds, report)
                 _check_address(path, feed, raw, report)
@@ -37,6 +43,17 @@ def mapping(value: Any, key: str) -> dict[str, Any]:
     """Give the mapping under a key of what was written, empty where there is none."""
     found = value.get(key) if isinstance(value, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def branches(path: Path, feed: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Give the routes of a feed as they were written, each with its path; the feed itself where it has none."""
+    routes = feed.get("routes")
+    if not isinstance(routes, list):
+        yield path, feed
+        return
+    for number, route in enumerate(routes):
+        if isinstance(route, dict):
+            yield (*path, "routes", number), route
 
 
 def _check_into(path: Path, feed: dict[str, Any], tables: dict[str, Any], report: Report) -> None:
@@ -51,6 +68,8 @@ def _check_into(path: Path, feed: dict[str, Any], tables: dict[str, Any], report
         report.add("unknown-table", at, f"there is no table {report.show(at, into)}", close_to=tables)
     elif isinstance(mapped, dict) and mapping(tables[into], "columns"):
         _check_columns((*path, "map"), feed, tables[into], report)
+    elif mapped is None and (odd := [name for name in mapping(tables[into], "columns") if '"' in name]):
+        report.add("missing-key", (*path, "map"), f"no path leads to a field called {odd[0]}: a map is needed")
 
 
 def _check_columns(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
@@ -103,6 +122,7 @@ def _check_values(path: Path, value: MapValue, column: Column, report: Report) -
 def _check_paths(path: Path, raw: Any, report: Report) -> None:
     found: Mapping[Path, Any] = {path: raw}
     if isinstance(raw, dict):
+        check_expression((*path, "expr"), raw.get("expr"), report)
         origin = raw.get("from")
         at = (*path, "from")
         found = {(*at, index): text for index, text in enumerate(origin)} if isinstance(origin, list) else {at: origin}
@@ -116,6 +136,25 @@ def _check_path(at: Path, text: str, report: Report) -> None:
         parse_path(text)
     except ValueError as error:
         report.add("wrong-path", at, str(error))
+
+
+def _check_routes(path: Path, feed: dict[str, Any], report: Report) -> None:
+    """Check that records can come to every route."""
+    routes = list(branches(path, feed)) if "routes" in feed else []
+    for (at, route), (after, _) in pairwise(routes):
+        if route.get("where") is None:
+            said = f"no record comes here: {report.show(at, dotted(at[4:]))} has no `where`, so it takes them all"
+            report.add("unreachable-route", after, said)
+            return
+
+
+def _check_function(path: Path, feed: dict[str, Any], report: Report) -> None:
+    name, at = feed.get("transform"), (*path, "transform")
+    if isinstance(name, str):
+        try:
+            function(name)
+        except ValueError as error:
+            report.add("wrong-function", at, str(error))
 
 
 def _check_records(path: Path, feed: dict[str, Any], report: Report) -> None:

@@ -1,13 +1,13 @@
 """What all kinds of feed have in common: which records they carry and how those become rows."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, model_validator
 
 from service.config.connectors import Connector, OneOf, Settings, short_form
 from service.config.tables import Scalar
-from service.config.units import Duration
+from service.config.units import Duration, MemoryWindow
 
 
 class MapValue(Settings):
@@ -26,6 +26,8 @@ class MapValue(Settings):
     """What a value that `values` does not list becomes."""
     default: Scalar | None = None
     """What an absent or null value becomes."""
+    expr: str | None = None
+    """A CEL expression over the record's fields (an absent one is null; the whole is `record`)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -38,9 +40,32 @@ class MapValue(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "MapValue":
-        if bool(self.from_) == ("const" in self.model_fields_set):
-            raise ValueError("a mapped column needs either `from` (a path) or `const` (a constant)")
+        if bool(self.from_) + ("const" in self.model_fields_set) + (self.expr is not None) != 1:
+            raise ValueError("a mapped column needs either `from` (a path), `const` (a constant) or `expr` (CEL)")
         return self
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is the same for all records of a feed."""
+        return "const" in self.model_fields_set or self.from_ in {("$provider",), ("$feed",)}
+
+
+Map: TypeAlias = dict[str, MapValue]
+"""For each column of a table, where its value comes from."""
+
+
+class Route(Settings):
+    """One kind of record, the table that it is loaded into, and how."""
+
+    into: str
+    """The table that the records are loaded into."""
+    map: Map
+    """For each column of the table, where its value comes from."""
+    where: str | None = None
+    """A CEL expression; the first route for which it is true takes the record. Without it the route takes every
+    record that comes to it."""
+    delete_when: str | None = None
+    """A CEL expression; a record for which it is true deletes the row of its key."""
 
 
 class FeedSettings(Connector):
@@ -57,10 +82,16 @@ class FeedSettings(Connector):
     whole_sets: ClassVar[bool] = False
     missed: ClassVar[str] = "what the provider sends while the connection is down is never received"
 
-    into: str
+    into: str | None = None
     """The table that the records are loaded into."""
-    map: dict[str, MapValue]
-    """For each column of the table, where its value comes from."""
+    map: Map | None = None
+    """For each column of the table, where its value comes from. Only with `transform` it may be left out: then each
+    column comes from the field of its own name."""
+    routes: tuple[Route, ...] = ()
+    """In place of `into` and `map`, where the feed carries several kinds of record. One that no route takes is counted
+    as filtered."""
+    transform: str | None = None
+    """`package.module:function`, a function of your own that makes records of records before they are mapped."""
     records: str | None = None
     """Where the list of records lies in a message, dotted; by default the message itself is the list, or the
     one record."""
@@ -83,6 +114,30 @@ class FeedSettings(Connector):
     which a newer one of the same key waits too, and counts them as stale."""
     format: Annotated[Connector, OneOf("service.formats")] = Field(default="json", validate_default=True)
     """How a message is decoded."""
+    dedupe: MemoryWindow | None = None
+    """Leave out a row that is the same as the last of its key: for how long (`10m`), or among how many keys
+    (`1000000`). It spares the database work and is not needed for correct tables."""
+    on_drift: Literal["ignore", "warn", "quarantine"] = "warn"
+    """What becomes of records when a field vanishes or changes its type: nothing; a warning in the log and in
+    `/status`, as for a new field; or quarantine, which looks at every record, where a warning rests on samples."""
+
+    @property
+    def branches(self) -> tuple[Route, ...]:
+        """The routes; a feed without any has one, made of its own options. A missing map is left to the table."""
+        if self.routes or self.into is None:
+            return self.routes
+        return (Route.model_construct(into=self.into, map=self.map or {}, where=None, delete_when=self.delete_when),)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "FeedSettings":
+        own = [option for option in ("into", "map", "delete_when", "absent") if getattr(self, option) is not None]
+        if self.routes and own:
+            raise ValueError(f"with `routes`, `{own[0]}` has no place beside them")
+        if not self.routes and self.into is None:
+            raise ValueError("a feed needs `into` and `map`, or `routes`")
+        if not self.routes and self.map is None and self.transform is None:
+            raise ValueError("a feed needs a `map` for its `into`")
+        return self
 
     def secrets(self) -> Iterable[str]:
         """Give texts, besides those in headers, that must not be shown."""
@@ -98,4 +153,8 @@ class FeedSettings(Connector):
     def _conflates_what_is_pushed(self) -> "FeedSettings":
         if self.when_full == "conflate" and self.replayable:
             raise ValueError("`when_full: conflate` is for feeds that are pushed to us; this one is simply asked later")
+        if self.when_full == "conflate" and (self.routes or self.transform or self.on_drift == "quarantine"):
+            raise ValueError(
+                "`when_full: conflate` needs to know at once what a record becomes: one table, and no `transform`"
+            )
         return self

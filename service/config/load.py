@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from service.config.document import parse
 from service.config.feedcheck import check_feeds
 from service.config.modecheck import check_modes
+from service.config.models import fill_models
 from service.config.paths import Path as Steps
 from service.config.providercheck import check_providers
 from service.config.report import Report
@@ -54,6 +55,7 @@ def loads(text: str, name: str, environ: Mapping[str, str]) -> Config:
     if document.data is None and document.faults:  # not YAML: nothing further can be said
         raise ConfigError(report.problems())
     data = _substituted({} if document.data is None else document.data, (), environ, report)
+    fill_models(data, report)
     config = None
     try:
         config = Config.model_validate(data)

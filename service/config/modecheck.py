@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from service.config.feedcheck import mapping
+from service.config.feedcheck import branches, mapping
 from service.config.paths import Path
 from service.config.report import Report
 from service.config.tablecheck import MAX_NAME, columns_of
@@ -26,16 +26,20 @@ def check_modes(data: Any, report: Report) -> None:
             if table.get("history") is True:
                 _check_history(("tables", name), table, tables, report)
     feeds = dict(_feeds(data))
-    for path, feed in feeds.items():
-        table = tables.get(str(feed.get("into")))
+    every = dict(branch for path, feed in feeds.items() for branch in branches(path, feed))
+    for path, branch in every.items():
+        table = tables.get(str(branch.get("into")))
         if isinstance(table, dict):
-            _check_deletions(path, feed, table, report)
-            _check_conflation(path, feed, table, report)
-            _check_connections(path, feed, table, report)
-            if feed.get("absent") in ("delete", "mark"):
-                _check_scope(path, feeds, table, report)
-            if feed.get("absent") == "mark":
-                _check_mark(path, feed, table, report)
+            feed = feeds[path[:4]]
+            _check_deletions(path, branch, table, report)
+            _check_conflation(path[:4], feed, branch["into"], table, report)
+            _check_connections(path[:4], feed, branch["into"], table, report)
+            if branch.get("absent") in ("delete", "mark"):
+                _check_scope(path, "absent", every, table, report)
+            if branch.get("absent") == "mark":
+                _check_mark(path, branch, table, report)
+            if feed.get("dedupe") is not None:
+                _check_dedupe(path, every, table, report)
 
 
 def _feeds(data: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -82,37 +86,54 @@ def _check_deletions(path: Path, feed: dict[str, Any], table: dict[str, Any], re
             report.add("option-of-other-mode", (*path, option), message, at_key=True)
 
 
-def _check_connections(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+def _check_connections(path: Path, feed: dict[str, Any], name: str, table: dict[str, Any], report: Report) -> None:
     """Check that a message which two connections bring far apart does no harm."""
     connections = feed.get("connections")
     if table.get("mode") == "append" and isinstance(connections, int) and connections > 1:
         message = (
-            f"{feed['into']} makes a row of every record, and a connection that comes back may bring some again; "
+            f"{name} makes a row of every record, and a connection that comes back may bring some again; "
             "give the table a key and `mode: upsert`"
         )
         report.add("option-of-other-mode", (*path, "connections"), message, at_key=True)
 
 
-def _check_conflation(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+def _check_conflation(path: Path, feed: dict[str, Any], name: str, table: dict[str, Any], report: Report) -> None:
     """Check that nobody wants to keep what conflation drops."""
     if feed.get("when_full") == "conflate" and (table.get("mode") == "append" or table.get("history") is True):
-        message = f"{feed['into']} keeps every record, and `conflate` drops all but the newest; use `block`"
+        message = f"{name} keeps every record, and `conflate` drops all but the newest; use `block`"
         report.add("option-of-other-mode", (*path, "when_full"), message, at_key=True)
 
 
-def _check_scope(path: Path, feeds: Mapping[Path, dict[str, Any]], table: dict[str, Any], report: Report) -> None:
+def _check_dedupe(path: Path, every: Mapping[Path, dict[str, Any]], table: dict[str, Any], report: Report) -> None:
+    """Check that nothing but the feed's own records changes a row, so that what it said last is what is there."""
+    at = (*path[:4], "dedupe")
+    reasons = {
+        "every record is kept (`mode: append`)": table.get("mode") == "append",
+        "its rows are made by others (`mode: update`)": table.get("mode") == "update",
+        "`absent` takes rows away": every[path].get("absent") is not None,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            message = f"what repeats cannot be left out of {every[path]['into']}: {reason}; remove `dedupe`"
+            report.add("option-of-other-mode", at, message, at_key=True)
+    _check_scope(path, "dedupe", every, table, report)
+
+
+def _check_scope(
+    path: Path, option: str, every: Mapping[Path, dict[str, Any]], table: dict[str, Any], report: Report
+) -> None:
     """Check that the constants in the key tell the feed's rows from those of every other feed."""
-    mine = _constants(path, feeds[path], table)
-    for other, feed in feeds.items():
-        if other == path or feed.get("into") != feeds[path].get("into"):
+    mine = _constants(path, every[path], table)
+    for other, branch in every.items():
+        if other[:4] == path[:4] or branch.get("into") != every[path].get("into"):
             continue
-        theirs = _constants(other, feed, table)
+        theirs = _constants(other, branch, table)
         if all(mine[column] == theirs[column] for column in mine.keys() & theirs.keys()):
             message = (
-                f"{other[1]}.{other[3]} loads into {feed['into']}, too, and its rows look like this feed's: "
+                f"{other[1]}.{other[3]} loads into {branch['into']}, too, and its rows look like this feed's: "
                 "map a key column of both to different constants, such as {const: ...} or $feed"
             )
-            report.add("shared-rows", (*path, "absent"), message, at_key=True)
+            report.add("shared-rows", (*path[:4], option), message, at_key=True)
 
 
 def _constants(path: Path, feed: dict[str, Any], table: dict[str, Any]) -> dict[str, str]:

@@ -27,13 +27,14 @@ _FITTING: dict[str, set[str]] = {
     "max": COMPARABLE,
     "pattern": {"text"},
     "clean": {"text"},
+    "scale": {"decimal"},
     "min_length": {"text", "bytes"},
     "max_length": {"text", "bytes"},
     "values": COMPARABLE | {"boolean", "uuid"},
     "format": {"timestamp", "date", "time"},
     "timezone": {"timestamp"},
 }
-_FITTING_LISTS = {"clean", "min_length", "max_length", "format", "timezone"}
+_FITTING_LISTS = {"clean", "scale", "min_length", "max_length", "format", "timezone"}
 
 
 def columns_of(raw: Any) -> dict[str, Column]:

@@ -37,6 +37,8 @@ class Column(Settings):
     """The fewest characters (bytes for `bytes`, items for a list) allowed."""
     max_length: int | None = Field(default=None, ge=0)
     """The most characters (bytes for `bytes`, items for a list) allowed."""
+    scale: int | None = Field(default=None, ge=0)
+    """The most digits of a decimal after the point, zeros at the end aside."""
     pattern: str | None = None
     """A regular expression that the whole text must match."""
     values: tuple[Scalar, ...] | None = None
@@ -74,12 +76,21 @@ class Table(Settings):
     history: bool = False
     """Keep every version in a second table, `NAME_history`, with the same columns and `valid_from`, `valid_to` (null:
     valid now). Needs a `version` of type timestamp."""
-    columns: dict[str, Column] = Field(min_length=1)
+    columns: dict[str, Column] = {}
     """The columns by name, in order."""
+    model: str | None = None
+    """In place of `columns`, an SQLAlchemy class whose table is there already: `my_package.models:Match`. Its types,
+    rules and primary key hold; Headrace never makes or changes the table."""
     indexes: tuple[tuple[str, ...], ...] = ()
     """Further indexes, each a list of columns."""
     on_invalid: OnInvalid = "quarantine"
     """What becomes of a record with a value that does not satisfy its column."""
+
+    @model_validator(mode="after")
+    def _some_columns(self) -> "Table":
+        if not self.columns and self.model is None:
+            raise ValueError("a table needs `columns`, or a `model`")
+        return self
 
     @field_validator("key", mode="before")
     @classmethod

@@ -77,3 +77,40 @@ Rates = Annotated[
     Field(json_schema_extra={"type": ["array", "string"]}),
 ]
 """A pace, or a list of those."""
+
+
+class Window(NamedTuple):
+    """What is remembered: of at most ``keys`` keys, for at most ``seconds`` (None: as long as there is room)."""
+
+    keys: int
+    seconds: float | None
+
+
+MAX_KEYS = 1_000_000
+"""Keys of a window that is given as a time."""
+
+
+def _window(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return Window(value, None)
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if match is not None and float(match[1]) > 0:
+        if match[2] in _SECONDS:
+            return Window(MAX_KEYS, float(match[1]) * _SECONDS[match[2]])
+        if match[1].isdigit() and not match[2]:
+            return Window(int(match[1]), None)
+    raise ValueError(f"{value!r:.60} is no window; write a duration such as 10m, or a number of keys such as 1000000")
+
+
+def _window_schema(_source: Any, _handler: Any) -> core_schema.CoreSchema:
+    return core_schema.no_info_plain_validator_function(
+        lambda value: value if type(value) is Window else _window(value)
+    )
+
+
+def _window_json_schema(_schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    return {"type": ["string", "integer"], "examples": ["10m", 1_000_000]}
+
+
+MemoryWindow = Annotated[Window, GetPydanticSchema(_window_schema, _window_json_schema)]
+"""A window, written ``10m`` or ``1000000`` (keys)."""

@@ -12,6 +12,7 @@ from service.errors import RowRefused
 from service.model import Commit, Counts, Message, Position, Refusal, Row
 from service.pipeline.conflate import Gone
 from service.store.write import Sweep, Write
+from service.transform.dedupe import Window
 from service.transform.transform import Mapped, Transform
 
 
@@ -26,7 +27,9 @@ class Parsed(msgspec.Struct):
         refusals: what goes to quarantine.
         filtered: records that the feed's configuration leaves out.
         stale: records that went while they waited for room, as a newer one did.
+        duplicate: rows that were left out because the last of their key was the same.
         lost: as in Mapped; None, too, for a message that does not decode.
+        origins: as in Mapped.
         sweep: what is absent once the messages are loaded.
     """
 
@@ -37,7 +40,9 @@ class Parsed(msgspec.Struct):
     refusals: list[Refusal] = []
     filtered: int = 0
     stale: int = 0
+    duplicate: int = 0
     lost: list[Row | None] = []
+    origins: list[tuple[str, int]] = []
     sweep: Sweep | None = None
 
     def add(self, mapped: Mapped, messages: Sequence[Message]) -> None:
@@ -49,6 +54,7 @@ class Parsed(msgspec.Struct):
         self.refusals += mapped.refusals
         self.filtered += mapped.filtered
         self.lost += mapped.lost
+        self.origins += mapped.origins
 
     def add_gone(self, gone: Gone) -> None:
         """Add records that a message stands for."""
@@ -58,10 +64,17 @@ class Parsed(msgspec.Struct):
 
 
 class Batch:
-    """The rows, refusals and counts of consecutive messages of one feed. A message is never split."""
+    """The rows, refusals and counts of consecutive messages of one feed. A message is never split.
 
-    def __init__(self, transform: Transform) -> None:
+    Args:
+        transform: that the rows come from.
+        window: forgets rows that the database refuses; None where nothing is remembered.
+    """
+
+    def __init__(self, transform: Transform, window: Window | None = None) -> None:
         self._transform = transform
+        self._window = window
+        self._origins: list[tuple[str, int]] = []
         self.rows: list[Row] = []
         self.refusals: list[Refusal] = []
         self.counts = Counts()
@@ -93,7 +106,9 @@ class Batch:
         self._messages += parsed.messages
         self._starts += [before + start for start in parsed.starts]
         self.rows += parsed.rows
+        self._origins += parsed.origins
         self.refusals += parsed.refusals
+        self.counts.duplicate += parsed.duplicate
         self.counts.received += parsed.received
         self.counts.filtered += parsed.filtered
         self.counts.stale += parsed.stale
@@ -105,19 +120,39 @@ class Batch:
             self._numbers is None
         ):  # built only for a batch that needs it: rows shift, their first numbers tell whose they are
             self._numbers = list(range(len(self.rows)))
-        number = self._numbers.pop(refused.row)
-        del self.rows[refused.row]
+        at = refused.row
+        if self._transform.traced:  # the rows of each table were counted apart
+            at = [index for index, (table, _) in enumerate(self._origins) if table == refused.table][refused.row]
+        number = self._numbers.pop(at)
+        row = self.rows.pop(at)
         origin = bisect_right(self._starts, number) - 1
         message = self._messages[origin]
-        row = number - self._starts[origin]
-        self.refusals.append(self._transform.refuse(message, row, refused.reason, refused.detail))
+        reason, detail = refused.reason, refused.detail
+        if self._transform.traced:
+            table, index = self._origins.pop(at)
+            told = self._transform.refused(table, row, reason, detail)
+            refusal = self._transform.refusal(message, index, table, reason, told)
+            if self._window is not None:
+                self._window.forget(table, row)
+        else:
+            refusal = self._transform.refuse(message, number - self._starts[origin], reason, detail)
+        self.refusals.append(refusal)
         self.counts.quarantined += 1
+
+    def _by_table(self) -> dict[str, list[Row]]:
+        """Give the rows of each table, in order."""
+        tables: dict[str, list[Row]] = {name: [] for name in self._transform.tables}
+        if len(tables) == 1:
+            return {self._transform.tables[0]: self.rows}
+        for row, (table, _) in zip(self.rows, self._origins, strict=True):
+            tables[table].append(row)
+        return tables
 
     def write(self, feed: str, lane: str, before: Commit | None) -> Write:
         """Give what the store writes."""
         return Write(
             feed=feed,
-            rows={self._transform.table: self.rows},
+            rows=self._by_table(),
             refusals=[msgspec.structs.replace(refusal, feed=feed) for refusal in self.refusals],
             before=before,
             lane=lane,
@@ -136,10 +171,11 @@ class Batches:
     are taken as soon as they are there. Leaving the block says that no more will come.
     """
 
-    def __init__(self, transform: Transform, bounds: Bounds) -> None:
+    def __init__(self, transform: Transform, bounds: Bounds, window: Window | None = None) -> None:
         self._transform = transform
         self._bounds = bounds
-        self._filling = Batch(transform)
+        self._window = window
+        self._filling = Batch(transform, window)
         self._ready = asyncio.Event()
         self._full = asyncio.Event()
         self._taken = asyncio.Event()
@@ -178,7 +214,7 @@ class Batches:
                     await self._full.wait()
             except TimeoutError:
                 pass
-        batch, self._filling = self._filling, Batch(self._transform)
+        batch, self._filling = self._filling, Batch(self._transform, self._window)
         if not self._closed:
             self._ready.clear()
         self._taken.set()

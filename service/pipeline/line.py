@@ -11,6 +11,7 @@ from service.errors import StoreLost
 from service.model import Buffer, Lane
 from service.pipeline.batch import Batches
 from service.pipeline.conflate import Conflation
+from service.pipeline.drift import Drift
 from service.pipeline.events import first_of
 from service.pipeline.feed import Feed
 from service.pipeline.inlet import Inlet
@@ -21,6 +22,8 @@ from service.pipeline.worker import Worker
 from service.provider import Provider
 from service.sources import Source
 from service.store.store import Store
+from service.transform.custom import function_of
+from service.transform.dedupe import Window
 from service.transform.transform import Transform
 
 INLET_BYTES = 8 << 20
@@ -58,11 +61,17 @@ class Line:
         self._provider = provider
         self._config = config
         self._store = store
-        table, deletable = config.tables[source.into], source.into in config.deletable()
-        self._transform = Transform(name, source, source.into, table, deletable=deletable)
+        self._transform = Transform(name, source, config.tables, config.deletable())
         keys, mark = self._transform.keys, source.absent == "mark"
-        self._roll = RollCall(name, source.into, keys, mark=mark) if keys is not None else None
-        self._conflation = Conflation(self._transform, table) if source.when_full == "conflate" else None
+        (table, *_), is_conflated = self._transform.tables, source.when_full == "conflate"
+        self._roll = RollCall(name, table, keys, mark=mark) if keys is not None else None
+        self._conflation = Conflation(self._transform, config.tables[table]) if is_conflated else None
+        self._function = function_of(self._transform)
+        loaded = {each: config.tables[each] for each in self._transform.tables}
+        self._window = Window(source.dedupe, loaded) if source.dedupe is not None else None
+        self._drift: Drift | None = None
+        if source.on_drift != "ignore":
+            self._drift = Drift(name, self._transform.fields, is_strict=source.on_drift == "quarantine")
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None
@@ -80,10 +89,19 @@ class Line:
         inlet = self.inlet = Inlet(lane, INLET_BYTES, self._conflation)
         feed = self.feed = Feed(self.name, self._source, self._provider, inlet)
         feed.position = lane.last_position
-        batches = Batches(self._transform, self._config.batch)
+        batches = Batches(self._transform, self._config.batch, self._window)
         max_wait = self._config.batch.max_wait
         loader = self.loader = Loader(self._key, self._store, lane, batches, self.ledger, max_wait)
-        worker = Worker(lane, self._transform, batches, self.ledger, self._roll)
+        worker = Worker(
+            lane,
+            self._transform,
+            batches,
+            self.ledger,
+            roll=self._roll,
+            function=self._function,
+            window=self._window,
+            drift=self._drift,
+        )
         standing = asyncio.Event()
         async with asyncio.TaskGroup() as loading:
             loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")
@@ -142,13 +160,14 @@ class Line:
         return {
             "kind": self.kind,
             "state": feed.state,
-            "table": self._transform.table,
+            "tables": list(self._transform.tables),
             "last_message_at": feed.last_message_at,
             "messages": inlet.messages,
             "rate": round(inlet.rate(), 2),
             "lag_s": round(self.lag(), 3),
             "last_error": loader.trouble or feed.last_error,
             **({"absent": self._roll.trouble or "ok"} if self._roll is not None else {}),
+            "drift": self._drift.status() if self._drift is not None else [],
             "next_poll_at": feed.next_poll_at,
             "silence_s": round(feed.silence, 3) if feed.silence is not None else None,
             "freshness_s": round(feed.freshness, 3) if feed.freshness is not None else None,

@@ -1,35 +1,68 @@
 """The transform worker: reads a lane in order and turns its messages into rows of the filling batch."""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Sequence
+
+import msgspec
 
 from service.errors import FormatError
 from service.model import Lane, Message
 from service.pipeline.batch import Batches, Parsed
 from service.pipeline.conflate import gone_before
+from service.pipeline.drift import Drift
 from service.pipeline.ledger import Ledger
 from service.pipeline.rollcall import RollCall
-from service.transform.transform import Piece, Transform
+from service.transform.custom import Applied, Function
+from service.transform.dedupe import Window
+from service.transform.transform import Mapped, Piece, Transform
 
 READ_BYTES = 1 << 20
 """Bytes asked of the buffer at a time."""
 SLICE = 100
-"""Records mapped before the loop gets its turn; keeps its lag under 10 ms."""
+"""The most records mapped before the loop gets its turn; keeps its lag under 10 ms."""
 SLICE_BYTES = 256 << 10
 """Bytes decoded before the loop gets its turn, for the same reason."""
+TURN = 0.004
+"""Seconds that mapping may take before the loop gets its turn: records that cost more are taken fewer at a time."""
 
 
 class Worker:
-    """Decodes and maps the messages of one feed, and calls the roll where it sends full sets."""
+    """Decodes and maps the messages of one feed.
+
+    Args:
+        lane: that they lie in.
+        transform: that maps their records.
+        batches: that take their rows.
+        ledger: is told of the records.
+        roll: notes who is there, where the feed sends full sets.
+        function: makes records of records before they are mapped.
+        window: leaves out rows that repeat.
+        drift: watches how records change.
+    """
 
     def __init__(
-        self, lane: Lane, transform: Transform, batches: Batches, ledger: Ledger, roll: RollCall | None = None
+        self,
+        lane: Lane,
+        transform: Transform,
+        batches: Batches,
+        ledger: Ledger,
+        *,
+        roll: RollCall | None = None,
+        function: Function | None = None,
+        window: Window | None = None,
+        drift: Drift | None = None,
     ) -> None:
-        self._roll = roll
         self._lane = lane
         self._transform = transform
         self._batches = batches
         self._ledger = ledger
+        self._roll = roll
+        self._function = function
+        self._window = window
+        self._drift = drift
+        self._slice = SLICE
 
     async def run(self, after: int) -> None:
         """Work through the lane from the message that follows sequence number ``after`` until the lane ends."""
@@ -50,19 +83,59 @@ class Worker:
         are taken one by one.
         """
         parsed = Parsed()
-        most = min(SLICE, self._batches.room)
-        *pieces, last = self._decode(messages, first, most, parsed)
+        *pieces, last = self._decode(messages, first, min(self._slice, self._batches.room), parsed)
         self._ledger.decoded(parsed.received)
-        for start in range(0, len(last.records) or 1, SLICE):
-            pieces.append(Piece(last.message, last.records[start : start + SLICE], start))
-            parsed.add(self._transform.map(pieces), [piece.message for piece in pieces if piece.start == 0])
+        if len(last.records) > self._slice:
+            await asyncio.sleep(0)  # a page took its time to decode
+        start = 0
+        while start < (len(last.records) or 1):
+            records = last.records[start : start + self._slice]
+            pieces.append(Piece(last.message, records, start))
+            start += len(records) or 1
+            mapped = await self._map(pieces, parsed)
+            if self._window is not None:
+                parsed.duplicate += self._window.sift(mapped)
+            parsed.add(mapped, [piece.message for piece in pieces if piece.start == 0])
             pieces = []
             await asyncio.sleep(0)
         return parsed
 
+    async def _map(self, pieces: list[Piece], parsed: Parsed) -> Mapped:
+        """Map records: those that did not drift, or what the user's own function makes of them."""
+        stages: list[Applied] = []
+        if self._drift is not None and self._drift.is_strict:
+            stages.append(self._drift.apply(pieces))
+        if self._function is not None:
+            stages.append(await self._function.apply(stages[-1].pieces if stages else pieces))
+        mapped = self._timed(stages[-1].pieces if stages else pieces)
+        for stage in stages:
+            parsed.received += stage.added
+            self._ledger.decoded(stage.added)
+            mapped.filtered += stage.filtered
+            for message, index, reason, detail in map(msgspec.structs.astuple, stage.failures):
+                mapped.refusals.append(self._transform.refusal(message, index, self._transform.table, reason, detail))
+                mapped.lost.append(None)
+        return mapped
+
+    def _timed(self, pieces: list[Piece]) -> Mapped:
+        """Map records, and learn how many a turn of the loop can take."""
+        started = time.monotonic()
+        mapped = self._transform.map(pieces)
+        took = time.monotonic() - started
+        count = sum(len(piece.records) for piece in pieces)
+        self._slice = max(1, min(SLICE, 2 * self._slice, int(count * TURN / took) if took else SLICE))
+        return mapped
+
+    def _look(self, message: Message) -> None:
+        """Let the drift see what a message holds, whatever of it is mapped."""
+        if self._drift is not None and self._drift.is_due():
+            with contextlib.suppress(FormatError):
+                self._drift.sample(self._transform.decode(message))
+
     def _decode(self, messages: Sequence[Message], first: int, most: int, parsed: Parsed) -> list[Piece]:
         pieces: list[Piece] = []
         size = 0
+        self._look(messages[first])
         for number in range(first, len(messages)):
             message = messages[number]
             if message.meta is not None:

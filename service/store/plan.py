@@ -56,6 +56,11 @@ def plan(
     made = Plan([], [])
     for name, table in built.items():
         there = found.get(name)
+        if (model := tables[name].model) is not None:
+            made.refused.extend(_lacking(table, model, there))
+            if there is not None:
+                made.refused.extend(drift(name, tables[name], there, table.schema or "public", strict=strict))
+            continue
         if there is None:
             made.steps.append(Step(_sql(CreateTable(table)), f"{table.fullname} does not exist"))
         else:
@@ -64,6 +69,17 @@ def plan(
                 _add_columns(made, connection, table, there)
         made.steps.extend(_indexes(table, tables[name], there))
     return made
+
+
+def _lacking(table: sa.Table, model: str, there: Found | None) -> Iterator[str]:
+    """Name what lacks of a table that an SQLAlchemy class describes: whoever owns the class makes and changes it."""
+    remedy = f"make it as you make the other tables of your classes ({model})"
+    if there is None:
+        yield f"{table.fullname} does not exist: {remedy}"
+        return
+    for column in table.columns:
+        if column.name not in there.columns:
+            yield f"{table.name}.{column.name} does not exist: {remedy}"
 
 
 def _add_columns(made: Plan, connection: sa.Connection | None, table: sa.Table, there: Found) -> None:

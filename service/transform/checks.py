@@ -9,6 +9,7 @@ from service.config.tables import Column
 from service.errors import ConfigError, Problem
 from service.transform.code import Code, build
 from service.transform.kinds import KINDS, formats
+from service.transform.numbers import finer_than
 from service.transform.violations import Violation, breach, kind_of, shown
 
 
@@ -75,6 +76,10 @@ def _check_value(code: Code, column: Column, place: str, options: frozenset[str]
         allowed = frozenset(settled(convert, value, "value", place) for value in column.values)
         said = f"is not one of {', '.join(map(str, column.values))}"
         _refuse(code, f"v not in {code.constant(allowed)}", "values", said, f"add it to {place}.values or translate it")
+    if column.scale is not None and "scale" in options:
+        said, remedy = f"has more than {column.scale} digits after the point", f"raise {place}.scale"
+        finer = code.constant(finer_than)
+        _refuse(code, f"{finer}(v, {code.constant(column.scale)})", "scale", said, remedy)
     if column.pattern is not None and "pattern" in options:
         match = code.constant(re.compile(column.pattern).fullmatch)
         said = f"does not match the pattern {column.pattern}"

@@ -11,9 +11,11 @@ from service.config.feeds import MapValue
 from service.config.tables import Column
 from service.transform.checks import emit_checks, plain, settled
 from service.transform.code import Code, build
+from service.transform.expression import Expression
 from service.transform.fetch import emit_fetch, word
+from service.transform.given import given
 from service.transform.shape import Shape
-from service.transform.violations import breach
+from service.transform.violations import Violation, breach, kind_of
 
 _UNLISTED = object()
 
@@ -55,10 +57,13 @@ class ColumnCode:
         self._code = code = Code(prefix)
         if source is None:
             code.add("v = None")
-        elif not source.from_:
+        elif "const" in source.model_fields_set:
             code.add(f"v = {code.constant(self._settled(source.const, 'const'))}")
         else:
-            emit_fetch(code, source.from_, feed, lists=lists, shape=shape)
+            if source.expr is not None:
+                code.add(f"v = {code.constant(_computed)}({Expression(source.expr, 'expr').emit(code, shape)})")
+            else:
+                emit_fetch(code, source.from_, feed, lists=lists, shape=shape)
             if source.values is not None:
                 self._translate(source)
             else:
@@ -120,3 +125,13 @@ class ColumnCode:
 
     def _settled(self, value: Any, what: str) -> Any:
         return settled(self._settle, value, what, self._place)
+
+
+def _computed(value: Any) -> Any:
+    """Take what an expression gave as if a record had held it; the library orders keys by chance."""
+    try:
+        return given(value, in_order=False)
+    except (TypeError, ValueError, RecursionError):
+        raise Violation(
+            None, "expr", f"`expr` gave {kind_of(value)}, which no column takes", "correct `expr`"
+        ) from None

@@ -5,9 +5,10 @@ from typing import Any
 
 from service.config.tables import Table
 from service.model import Message, Row
-from service.transform.code import indented
+from service.transform.code import Code, indented
 from service.transform.columns import ColumnCode
 from service.transform.explain import Judge, Verdict
+from service.transform.shape import Shape
 from service.transform.where import Where
 
 
@@ -28,21 +29,24 @@ class Deletion:
         self._columns = [columns[number] for number in self._numbers]
         self._judge = Judge(self._columns, table)
 
-    @property
-    def constants(self) -> dict[str, Any]:
-        """What the lines close over besides the columns' own constants."""
-        return {"delete_when": self.when}
+    def emit(self, code: Code, columns: Sequence[ColumnCode], shape: Shape | None, kept: Sequence[str]) -> None:
+        """Add the lines that keep the row of a deletion, and leave any other record to the lines that follow.
 
-    @property
-    def lines(self) -> list[str]:
-        """The lines that keep the row of a deletion, and leave any other record to the lines that follow."""
+        Args:
+            code: receives the lines.
+            columns: of the table, in order; those for the shape, where there is one.
+            shape: of the record, where it was decoded to one.
+            kept: the lines that keep a row, which they find in ``row``.
+        """
+        self.when.emit_test(code, shape)
         values = ["None"] * self._size
         body = []
-        for number, column in zip(self._numbers, self._columns, strict=True):
-            body += [*column.lines, f"d{number} = v"]
+        for number in self._numbers:
+            code.constants |= columns[number].constants
+            body += [*columns[number].lines, f"d{number} = v"]
             values[number] = f"d{number}"
-        body += [f"keep(({', '.join(values)}, True))", "continue"]
-        return ["if delete_when(r):", *indented(body)]
+        body += [f"row = ({', '.join(values)}, True)", *kept]
+        code.add("if w:", *indented(body))
 
     def judge(self, record: Any, message: Message) -> Verdict:
         """Judge a deletion whose key or version failed."""

@@ -1,11 +1,12 @@
 """What becomes of a record that failed: column by column, it is given nulls, left out, or refused with every fault."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import msgspec
 
+from service.config.feeds import MapValue
 from service.config.paths import parse_path
 from service.config.tables import Table
 from service.model import Message, Row
@@ -34,6 +35,8 @@ class Verdict(msgspec.Struct):
 
     Attributes:
         row: its row; None where it is left out or refused.
+        table: that it goes to, or would have; None where it came to none.
+        map: where the values of that table's columns come from.
         reason: of the refusal; empty where there is none.
         detail: of the refusal.
         faults: of the refusal, as far as columns are concerned.
@@ -45,6 +48,8 @@ class Verdict(msgspec.Struct):
     detail: str = ""
     faults: tuple[Fault, ...] = ()
     values: Row = ()
+    table: str | None = None
+    map: Mapping[str, MapValue] = {}
 
 
 class Judge:
@@ -85,6 +90,8 @@ def _told(column: ColumnCode, violation: Violation, record: Any) -> str:
     if violation.rule == "required":
         hints = [hint for path in column.paths if (hint := _hint(record, path))]
         said = f"{_origin(column)} {violation.said}{''.join(hints[:1])}"
+    elif violation.rule == "expr":
+        said = f"{_origin(column)}: {violation.said} for {shown(record)}"
     else:
         said = f"{_origin(column)}: {shown(violation.value, column.name, *column.paths)} {violation.said}"
     return f"{said} [{violation.rule}]; {violation.remedy}"

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from service.config.feeds import FeedSettings, MapValue
+from service.config.feeds import Map
 from service.model import Message, Row
 from service.transform.code import build
 from service.transform.columns import ColumnCode
 from service.transform.violations import Violation
-
-_ENVELOPE = {("$provider",), ("$feed",)}
-"""Paths that lead to the same value in every record of a feed."""
 
 
 class Keys:
@@ -19,7 +16,7 @@ class Keys:
     Args:
         columns: of the table, in order.
         key: of the table.
-        settings: the feed's.
+        mapped: where their values come from.
         kinds: what a record may be.
 
     Attributes:
@@ -27,7 +24,7 @@ class Keys:
     """
 
     def __init__(
-        self, columns: Sequence[ColumnCode], key: tuple[str, ...], settings: FeedSettings, kinds: tuple[type, ...]
+        self, columns: Sequence[ColumnCode], key: tuple[str, ...], mapped: Map, kinds: tuple[type, ...]
     ) -> None:
         self._kinds = kinds
         names = [column.name for column in columns]
@@ -42,7 +39,7 @@ class Keys:
         self.scope: dict[str, Any] = {
             column.name: column.alone()({}, None)
             for column in wanted
-            if column.name in settings.map and _is_constant(settings.map[column.name])
+            if column.name in mapped and mapped[column.name].is_constant
         }
 
     def of_row(self, row: Row) -> Row:
@@ -55,7 +52,3 @@ class Keys:
             return self._key(record, message) if type(record) in self._kinds else None
         except Violation as violation:
             return () if violation.rule == "required" else None
-
-
-def _is_constant(source: MapValue) -> bool:
-    return not source.from_ or source.from_ in _ENVELOPE

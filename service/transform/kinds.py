@@ -57,7 +57,9 @@ def _float(code: Code, _: Column, convert: str) -> None:
 
 def _decimal(code: Code, _: Column, convert: str) -> None:
     decimal, storable, unsure = code.constant(Decimal), code.constant(numbers.storable), code.constant(DecimalException)
-    code.add(f"if type(v) is {decimal}:", "    try:", f"        {storable}(v)", f"    except {unsure}:")
+    code.add(
+        f"if type(v) is {decimal} and v.is_finite():", "    try:", f"        {storable}(v)", f"    except {unsure}:"
+    )
     code.add(f"        v = {convert}(v)", "else:", f"    v = {convert}(v)")
 
 
@@ -105,7 +107,7 @@ KINDS: dict[str, Kind] = {
     "text": _kind(lambda _: texts.text, _text, "values min max min_length max_length pattern clean trim"),
     "integer": _kind(lambda _: numbers.integer, _integer, "values min max"),
     "float": _kind(lambda _: numbers.floating, _float, "values min max"),
-    "decimal": _kind(lambda _: numbers.decimal, _decimal, "values min max"),
+    "decimal": _kind(lambda _: numbers.decimal, _decimal, "values min max scale"),
     "boolean": _kind(lambda _: numbers.boolean, _boolean, "values"),
     "timestamp": _kind(_stamp, _timestamp, "values min max format timezone"),
     "date": _kind(_day, _call, "values min max format"),

@@ -43,6 +43,8 @@ def timestamp(value: Any, formats: tuple[str, ...], zone: ZoneInfo | None) -> da
 
 def day(value: Any, formats: tuple[str, ...]) -> date | None:
     """Give a calendar day by the first format that fits; an epoch must be midnight UTC."""
+    if type(value) is date:
+        return value
     if isinstance(value, str) and not value.strip():
         return None
     for pattern in formats:
@@ -57,6 +59,8 @@ def day(value: Any, formats: tuple[str, ...]) -> date | None:
 
 def clock(value: Any, formats: tuple[str, ...]) -> time | None:
     """Give a time of day, without a zone, by the first format that fits."""
+    if isinstance(value, time) and value.tzinfo is None:
+        return value
     if not isinstance(value, str):
         raise _unreadable(value, "time", formats)
     text = value.strip()

@@ -81,6 +81,12 @@ def boolean(value: Any) -> bool | None:
     raise Violation(value, "boolean", "is neither true nor false", "map its words with `values`")
 
 
+def finer_than(number: Decimal, scale: int) -> bool:
+    """Say whether a finite decimal has digits further after the point than so many, other than zeros at the end."""
+    surplus = -scale - _exponent(number)
+    return surplus > 0 and any(number.as_tuple().digits[-surplus:])
+
+
 def _number(value: Any) -> Decimal | None:
     if isinstance(value, Decimal):
         return value

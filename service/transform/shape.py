@@ -47,6 +47,10 @@ class Shape:
         field = f"{holder}.f{list(node).index(str(path[at]))}"
         return field if holder == "r" else f"{field} if {holder} is not None else None", path[at + 1 :]
 
+    def is_open(self, path: Path) -> bool:
+        """Say whether some fields of the value at a path are wanted, rather than the whole of it."""
+        return path in self._names
+
     def _want(self, keys: list[str]) -> None:
         node = self._tree
         for key in keys[:-1]:

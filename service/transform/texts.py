@@ -5,7 +5,7 @@ import re
 import unicodedata
 from base64 import b64decode
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -42,8 +42,10 @@ def text(value: Any) -> str:
     """Give text; a number keeps its digits."""
     if isinstance(value, str):
         result = value
-    elif isinstance(value, datetime):
+    elif isinstance(value, date | time):
         result = value.isoformat()
+    elif isinstance(value, UUID):
+        result = str(value)
     elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Violation(
             value, "text", f"is {kind_of(value)}, not text", "map a field inside it, or make the column json"
@@ -75,6 +77,8 @@ def _digits(value: float | Decimal) -> str:
 
 def uuid(value: Any) -> UUID | None:
     """Give a UUID from its 32 hexadecimal digits, with or without hyphens (RFC 9562, 4)."""
+    if isinstance(value, UUID):
+        return value
     stripped = value.strip() if isinstance(value, str) else "?"
     if not stripped:
         return None
@@ -85,6 +89,8 @@ def uuid(value: Any) -> UUID | None:
 
 def octets(value: Any) -> bytes | None:
     """Give bytes from base64 text (RFC 4648, 4)."""
+    if isinstance(value, bytes):
+        return value
     stripped = value.strip() if isinstance(value, str) else "?"
     if not stripped:
         return None
@@ -100,7 +106,8 @@ def json(value: Any) -> str:
         result = _encode(value).decode()
     except (ValueError, TypeError, RecursionError) as error:
         raise Violation(None, "json", f"cannot be written as JSON ({error})", "map a part of it") from None
-    if "\\u0000" in result or len(result) > _LONG or _EXPONENT.search(result) is not None:
+    odd = "\\u0000" in result or "NaN" in result or "Infinity" in result
+    if odd or len(result) > _LONG or _EXPONENT.search(result) is not None:
         _check(value)
     return result
 

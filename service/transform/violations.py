@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -62,10 +63,11 @@ def is_secret(name: str) -> bool:
 
 
 def kind_of(value: Any) -> str:
-    """Name the JSON kind of a value."""
+    """Name the JSON kind of a value; of one that JSON has no kind for, its class."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "a boolean"
     kinds = {"dict": "an object", "list": "a list", "str": "text"}
-    return kinds.get(type(value).__name__, "a number")
+    other = "a number" if isinstance(value, int | float | Decimal) else type(value).__name__
+    return kinds.get(type(value).__name__, other)

@@ -125,13 +125,13 @@ def run(case: Case, config: Config, transform: Transform, folder: Path) -> list[
         OSError: the case's file cannot be read.
     """
     tried = list(trials(transform, _messages(case, transform, folder)))
-    columns = config.tables[transform.table].columns
     by = {outcome: [trial for trial in tried if trial.outcome == outcome] for outcome in _OUTCOMES}
     refused = by["refused"]
     differences = []
     for what, outcome, rows in (("row", "loads", case.rows), ("deleted", "deletes", case.deleted)):
         differences += _counted(f"{what}s" if what == "row" else what, len(rows), len(by[outcome]), refused)
         for number, (wanted, trial) in enumerate(zip(rows, by[outcome], strict=False), 1):
+            columns = config.tables[str(trial.verdict.table)].columns
             differences += _of_row(f"{what} {number}", wanted, trial, columns)
     differences += _counted("refused", len(case.refused), len(refused), refused)
     for number, (expected, trial) in enumerate(zip(case.refused, refused, strict=False), 1):

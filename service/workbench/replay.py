@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from service.errors import EntriesTaken, FormatError, RowRefused
-from service.model import Counts, Message
+from service.model import Counts, Message, Row
 from service.store.review import Entry, Resolution, Review, Selection
+from service.transform.custom import Function, attempts, function_of
 from service.transform.transform import Transform, numbered
 from service.transform.violations import Violation
 from service.transform.where import Where
@@ -80,6 +81,7 @@ class Replay:
         """Settle entries of one feed; those that somebody else settles meanwhile are left to him."""
         while entries:
             attempt = Attempt(feed, self._transforms[feed_of(feed)], entries)
+            await attempt.try_all()
             try:
                 counts = await attempt.settle(self._review, dry_run=dry_run)
             except EntriesTaken:
@@ -107,10 +109,16 @@ class Attempt:
 
     def __init__(self, feed: str, transform: Transform, entries: Sequence[Entry]) -> None:
         self._transform = transform
-        self._origins: list[tuple[Entry, Message, int]] = []
-        self._resolution = Resolution(feed, [entry.id for entry in entries], {transform.table: []}, {}, [])
-        for entry in entries:
-            self._add(entry)
+        self._origins: dict[str, list[tuple[Entry, Message, int]]] = {name: [] for name in transform.tables}
+        rows: dict[str, list[Row]] = {name: [] for name in transform.tables}
+        self._resolution = Resolution(feed, [entry.id for entry in entries], rows, {}, [])
+        self._entries = entries
+
+    async def try_all(self) -> None:
+        """Run every entry through the transform."""
+        function = function_of(self._transform)
+        for entry in self._entries:
+            await self._add(entry, function)
 
     async def settle(self, review: Review, *, dry_run: bool) -> Counts:
         """Write; rows that the database refuses are taken out and refused again."""
@@ -126,7 +134,7 @@ class Attempt:
         again = [reason for reason, _ in self._resolution.again.values()]
         return again + [refusal.reason for refusal in self._resolution.fresh]
 
-    def _add(self, entry: Entry) -> None:
+    async def _add(self, entry: Entry, function: Function | None) -> None:
         message = message_of(entry)
         try:
             whole = entry.record is None
@@ -135,25 +143,30 @@ class Attempt:
             refusal = self._transform.undecodable(message, error)
             self._resolution.again[entry.id] = (refusal.reason, refusal.detail)
             return
-        for index, record in enumerate(records):
-            verdict = self._transform.attempt(message, record)
-            if verdict.row is not None:
-                self._resolution.rows[self._transform.table].append(verdict.row)
-                self._origins.append((entry, message, index))
+        verdicts = [
+            (index, verdict)
+            for index, record in enumerate(records)
+            for verdict in await attempts(self._transform, function, message, record)
+        ]
+        for index, verdict in verdicts:
+            if verdict.row is not None and verdict.table is not None:
+                self._resolution.rows[verdict.table].append(verdict.row)
+                self._origins[verdict.table].append((entry, message, index))
             elif verdict.reason:
-                self._refuse(entry, message, index, verdict.reason, verdict.detail)
+                self._refuse(entry, message, index, verdict.table, verdict.reason, verdict.detail)
             else:
                 self._resolution.filtered += 1
 
     def _take_out(self, refused: RowRefused) -> None:
-        row = self._resolution.rows[self._transform.table].pop(refused.row)
-        detail = self._transform.refused(row, refused.reason, refused.detail)
-        self._refuse(*self._origins.pop(refused.row), refused.reason, detail)
+        table = refused.table
+        row = self._resolution.rows[table].pop(refused.row)
+        detail = self._transform.refused(table, row, refused.reason, refused.detail)
+        self._refuse(*self._origins[table].pop(refused.row), table, refused.reason, detail)
 
-    def _refuse(self, entry: Entry, message: Message, index: int, reason: str, detail: str) -> None:
+    def _refuse(self, entry: Entry, message: Message, index: int, table: str | None, reason: str, detail: str) -> None:
         """Refuse a record again: its own entry, or a new one where the entry was a whole message."""
         if entry.record is None:
-            refusal = self._transform.refusal(message, index, reason, detail)
+            refusal = self._transform.refusal(message, index, table, reason, detail)
             self._resolution.fresh.append(msgspec.structs.replace(refusal, feed=entry.feed))
         else:
             self._resolution.again[entry.id] = (reason, numbered(entry.feed, entry.number, detail))

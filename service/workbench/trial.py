@@ -1,12 +1,15 @@
 """Trials: what the transform makes of each record of a few messages; nothing is loaded."""
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import msgspec
 
 from service.errors import FormatError
 from service.model import Message
+from service.transform.custom import attempts, function_of
 from service.transform.explain import Verdict
 from service.transform.transform import Transform
 
@@ -34,18 +37,25 @@ class Trial(msgspec.Struct, frozen=True):
         return "refused" if self.verdict.reason else "filtered"
 
 
-def trials(transform: Transform, messages: Sequence[Message]) -> Iterator[Trial]:
+def trials(transform: Transform, messages: Sequence[Message]) -> list[Trial]:
     """Try every record of the messages, in order."""
+    return asyncio.run(_tried(transform, messages))
+
+
+async def _tried(transform: Transform, messages: Sequence[Message]) -> list[Trial]:
+    function, tried = function_of(transform), list[Trial]()
     for message in messages:
         try:
             records = transform.decode(message)
         except FormatError as error:
             refusal = transform.undecodable(message, error)
             text = message.body.decode(errors="replace")
-            yield Trial(0, text, Verdict(None, refusal.reason, refusal.detail))
+            tried.append(Trial(0, text, Verdict(None, refusal.reason, refusal.detail)))
             continue
         for number, record in enumerate(records):
-            verdict, deletes = transform.attempt(message, record), False
-            if transform.deletable and verdict.row is not None:
-                verdict.row, deletes = verdict.row[:-1], verdict.row[-1]
-            yield Trial(number, record, verdict, deletes)
+            for verdict in await attempts(transform, function, message, deepcopy(record)):
+                deletes = False
+                if verdict.table in transform.deletable and verdict.row is not None:
+                    verdict.row, deletes = verdict.row[:-1], verdict.row[-1]
+                tried.append(Trial(number, record, verdict, deletes))
+    return tried

@@ -21,7 +21,7 @@ async def folder(tmp_path: Path, database: str) -> AsyncIterator[Path]:
     (tmp_path / "wider.yaml").write_text(CONFIG.replace("max: 9", "max: 20"))
     config = load(tmp_path / "config.yaml", {"DATABASE_URL": database})
     source = config.feeds()["acme.polled"][1].model_copy(update={"records": None})
-    transform = Transform("acme.polled", source, "goals", config.tables["goals"])
+    transform = Transform("acme.polled", source, config.tables)
     async with store_of(database, dict(config.tables)) as store:
         await store.prepare()
         sent = message(RECORDS)

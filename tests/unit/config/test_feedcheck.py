@@ -130,3 +130,47 @@ def test_what_has_another_shape_is_left_to_the_models(document: str) -> None:
     report = Report("config.yaml", parsed)
     check_feeds(parsed.data, report)
     assert report.problems() == []
+
+
+ROUTE = f"into: goals, map: {{{MAPPED}}}"
+
+
+@pytest.mark.parametrize(
+    ("routes", "problems"),
+    [
+        (f"{{where: a == 1, {ROUTE}}}, {{{ROUTE}}}", []),
+        (f"{{{ROUTE}}}, {{where: a == 1, {ROUTE}}}", [("unreachable-route", "routes[1]")]),
+        (f"{{where: a = 1, {ROUTE}}}", [("wrong-expression", "routes[0].where")]),
+        (f"{{delete_when: '(a', {ROUTE}}}", [("wrong-expression", "routes[0].delete_when")]),
+        ("{into: goal, map: {}}", [("unknown-table", "routes[0].into")]),
+        ("{into: goals, map: {id: id}}", [("unmapped-column", "routes[0].map.at")]),
+        (f"{{into: goals, map: {{{MAPPED}, note: a..b}}}}", [("wrong-path", "routes[0].map.note")]),
+    ],
+)
+def test_each_route_is_checked(routes: str, problems: list[tuple[str, str]]) -> None:
+    found = check(f"kind: rest, routes: [{routes}]")
+    assert [problem for problem in found if problem != ("unmapped-column", "routes[0].map.minute")] == problems
+
+
+@pytest.mark.parametrize(
+    ("expression", "codes"), [("a + 1", []), ("a +", ["wrong-expression"]), ("a ? b", ["wrong-expression"])]
+)
+def test_a_computed_column_is_cel(expression: str, codes: list[str]) -> None:
+    assert check_map(f"{MAPPED}, note: {{expr: '{expression}'}}") == [(code, "note.expr") for code in codes]
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("json:dumps", []),
+        ("json:nothing", ["wrong-function"]),
+        ("json:__doc__", ["wrong-function"]),
+        ("no_such_package.module:function", ["wrong-function"]),
+        ("tests.unit.config.broken_module:function", ["wrong-function"]),
+        ("json.dumps", ["wrong-function"]),
+        ("os; import sys:x", ["wrong-function"]),
+    ],
+)
+def test_a_function_of_the_users_own_can_be_imported(name: str, codes: list[str]) -> None:
+    found = check(f"kind: rest, into: goals, transform: '{name}'")
+    assert found == [(code, "transform") for code in codes]

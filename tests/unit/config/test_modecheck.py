@@ -148,3 +148,76 @@ def test_unsubscribe_needs_to_know_what_is_stale() -> None:
     (found,) = problems(more=LIVE.format(subscriptions))
     assert "set `freshness`" in found.message
     assert problems(more=LIVE.format(f"{subscriptions}, freshness: 30s")) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "feed", "more", "codes"),
+    [
+        (KEYED, ", dedupe: 10m", "", []),
+        (KEYED, ", dedupe: 10m", OTHER.format("{const: x}"), []),
+        (KEYED, ", dedupe: 100", OTHER.format("$feed"), []),
+        (KEYED, ", dedupe: 100", OTHER.format("s"), ["shared-rows"]),
+        ("mode: append", ", dedupe: 10m", "", ["option-of-other-mode"]),
+        ("key: id, mode: update", ", dedupe: 10m", "", ["option-of-other-mode"]),
+        (KEYED, ", dedupe: 10m, absent: delete", "", ["option-of-other-mode"]),
+        (KEYED, ", dedupe: 10 rows", "", ["wrong-value"]),
+    ],
+)
+def test_repeats_are_left_out_only_where_nothing_else_changes_the_rows(
+    table: str, feed: str, more: str, codes: list[str]
+) -> None:
+    found = problems(table, feed, more=more)
+    assert [problem.code for problem in found] == codes
+    assert all(problem.path.endswith("dedupe") for problem in found)
+
+
+ROUTES = """\
+tables:
+  goals: {{key: [source, id], columns: {{id: text, source: text}}}}
+  log: {{mode: append, columns: {{id: text}}}}
+providers:
+  acme:
+    url: https://acme.example
+    feeds:
+      full: {{kind: rest, path: /, into: goals, absent: delete, map: {{id: id, source: {{const: full}}}}}}
+      mixed: {{kind: rest, path: /, {feed}}}
+"""
+
+
+def routed(feed: str) -> list[str]:
+    try:
+        found = loads(ROUTES.format(feed=feed), "config.yaml", {})
+    except ConfigError as error:
+        return [f"{problem.path} {problem.code}" for problem in error.problems]
+    return sorted(found.deletable())
+
+
+def test_routes_are_looked_at_like_feeds() -> None:
+    goals, log = "into: goals, map: {id: id, source: $feed}", "into: log, map: {id: id}"
+    deleting = "delete_when: gone == true"
+    assert routed(f"routes: [{{where: a == 1, {goals}}}, {{{log}}}]") == []
+    assert routed(f"routes: [{{where: a == 1, {log}}}, {{{goals}, {deleting}}}]") == ["goals"]
+    assert routed(f"routes: [{{{log}, {deleting}}}]") == [
+        "providers.acme.feeds.mixed.routes[0].delete_when option-of-other-mode"
+    ]
+    assert routed("routes: [{into: goals, map: {id: id, source: s}}]") == [
+        "providers.acme.feeds.full.absent shared-rows"
+    ]
+
+
+@pytest.mark.parametrize(
+    "feed",
+    [
+        "routes: [{into: log, map: {id: id}}], into: log",
+        "routes: [{into: log, map: {id: id}}], map: {id: id}",
+        "routes: [{into: log, map: {id: id}}], delete_when: a == 1",
+        "routes: []",
+        "into: log",
+    ],
+)
+def test_a_feed_has_either_a_table_or_routes(feed: str) -> None:
+    assert routed(feed) == ["providers.acme.feeds.mixed wrong-value"]
+
+
+def test_only_a_function_of_the_users_own_may_go_without_a_map() -> None:
+    assert routed("into: log, transform: 'json:dumps'") == []

@@ -23,7 +23,7 @@ def config() -> Config:
 
 
 def _transform(config: Config, feed: str) -> Transform:
-    return Transform(feed, config.feeds()[feed][1], "matches", config.tables["matches"])
+    return Transform(feed, config.feeds()[feed][1], config.tables)
 
 
 def _rows(config: Config, transform: Transform, body: bytes) -> list[dict[str, Any]]:

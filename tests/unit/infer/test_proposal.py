@@ -155,7 +155,7 @@ def test_odd_names_make_a_configuration_that_is_read(tmp_path: Path) -> None:
     text = write(proposed([odd, {**odd, "id": "b"}]), FEED)
     config = loads(text, str(tmp_path / "config.yaml"), {})
     assert list(config.tables["things"].columns)[:2] == ["id", "a_b"]
-    assert config.feeds()["acme.things"][1].map["feed"].from_ == ("$record.$feed",)
+    assert config.feeds()["acme.things"][1].branches[0].map["feed"].from_ == ("$record.$feed",)
 
 
 @pytest.mark.parametrize("document", [[], 3, {}])

@@ -55,7 +55,7 @@ def reload(proposal: Proposal, tmp_path: Path) -> Transform:
     file = tmp_path / "config.yaml"
     file.write_text(write(proposal, FEED))
     config = load(file, {})
-    return Transform("acme.recorded", config.feeds()["acme.recorded"][1], proposal.table, config.tables[proposal.table])
+    return Transform("acme.recorded", config.feeds()["acme.recorded"][1], config.tables)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: "-".join(path.parts[4:]))

@@ -6,18 +6,20 @@ import json
 from service.config.feeds import FeedSettings
 from service.config.settings import Batch as Bounds
 from service.config.tables import Table
+from service.config.units import Window as MemoryWindow
 from service.errors import RowRefused
 from service.model import Message
 from service.pipeline.batch import Batch, Batches, Parsed
 from service.sources.rest import Rest
-from service.transform.transform import Piece, Transform
+from service.transform.dedupe import Window
+from service.transform.transform import Mapped, Piece, Transform
 
 TABLE = Table.model_validate({"key": "id", "columns": {"id": "integer", "name": {"type": "text", "null": True}}})
 FEED: FeedSettings = Rest.model_validate({"path": "/", "into": "things", "map": {"id": "id", "name": "name"}})
 
 
 def transform() -> Transform:
-    return Transform("acme.things", FEED, "things", TABLE)
+    return Transform("acme.things", FEED, {"things": TABLE})
 
 
 def parsed(mapping: Transform, *messages: Message) -> Parsed:
@@ -94,3 +96,59 @@ def test_each_refused_row_leads_back_to_its_own_record_though_rows_shift() -> No
     write = batch.write("acme.things", "lane", None)
     assert (write.first, write.last, write.source) == (7, 9, {"at": 5})
     assert (write.counts.received, write.counts.quarantined) == (6, 3)
+
+
+ROUTED = Rest.model_validate(
+    {
+        "path": "/",
+        "routes": [
+            {"where": "id > 100", "into": "large", "map": {"id": "id"}},
+            {"into": "small", "map": {"id": "id"}},
+        ],
+        "dedupe": 100,
+    }
+)
+TABLES = {name: Table.model_validate({"key": "id", "columns": {"id": "integer"}}) for name in ("small", "large")}
+
+
+def routed_batch(*bodies: str) -> Batch:
+    mapping = Transform("acme.things", ROUTED, TABLES)
+    batch = Batch(mapping)
+    batch.add(1, parsed(mapping, *(Message(body.encode(), 1.0) for body in bodies)))
+    return batch
+
+
+def test_rows_of_several_tables_are_written_together_each_in_order() -> None:
+    batch = routed_batch('[{"id": 1}, {"id": 101}]', '{"id": 2}', '{"id": 102}')
+    assert batch.write("acme.things", "lane", None).rows == {"large": [(101,), (102,)], "small": [(1,), (2,)]}
+
+
+def test_a_refused_row_is_found_in_its_own_table() -> None:
+    batch = routed_batch('[{"id": 1}, {"id": 101}]', '[{"id": 2}, {"id": 102}]', '{"id": 3}')
+    for table, row in (("small", 1), ("large", 1), ("large", 0)):
+        batch.take_out(RowRefused(table, row, "id: check_violation", "the database said so"))
+    assert [(refusal.table, refusal.record, refusal.index) for refusal in batch.refusals] == [
+        ("small", b'{"id": 2}', 0),
+        ("large", b'{"id": 102}', 1),
+        ("large", b'{"id": 101}', 1),
+    ]
+    assert batch.write("acme.things", "lane", None).rows == {"large": [], "small": [(1,), (3,)]}
+    assert batch.counts.quarantined == 3
+
+
+def test_a_row_that_the_database_refused_is_not_taken_for_a_repeat() -> None:
+    mapping = Transform("acme.things", ROUTED, TABLES)
+    window = Window(MemoryWindow(100, None), TABLES)
+    batch = Batch(mapping, window)
+    sent = Message(b'[{"id": 1}, {"id": 2}]', 1.0)
+
+    def mapped() -> Mapped:
+        found = mapping.map([Piece(sent, mapping.decode(sent))])
+        window.sift(found)
+        return found
+
+    result = Parsed(received=2)
+    result.add(mapped(), [sent])
+    batch.add(1, result)
+    batch.take_out(RowRefused("small", 0, "id: check_violation", "the database said so"))
+    assert mapped().rows == [(1,)]

@@ -33,7 +33,7 @@ BODIES = st.lists(st.lists(RECORDS, max_size=3).map(orjson.dumps) | st.just(b"no
 def transform(table: Table) -> Transform:
     columns = {name: name for name in table.columns}
     settings = FeedSettings.model_validate({"into": "t", "map": columns, "where": "w || p == 'no number'"})
-    return Transform("a.b", settings, "t", table)
+    return Transform("a.b", settings, {"t": table})
 
 
 def fold(table: Table, messages: list[Message]) -> list[Message]:

@@ -23,7 +23,7 @@ class Roll:
 
     def __init__(self, **feed: Any) -> None:
         settings = Rest.model_validate({"into": "t", "map": MAP, "absent": "delete", "path": "/", **feed})
-        self.transform = Transform("acme.all", settings, "t", TABLE)
+        self.transform = Transform("acme.all", settings, {"t": TABLE})
         assert self.transform.keys is not None
         self.call = RollCall("acme.all", "t", self.transform.keys, mark=False)
 

@@ -18,7 +18,7 @@ def make(columns: dict[str, Any], mapping: dict[str, Any] | None = None, table: 
     """Make a transform; without a map, each column comes from the field of its own name."""
     model = Table.model_validate({"key": [next(iter(columns))], "columns": columns, **(table or {})})
     mapped = {name: f'"{name}"' for name in columns} if mapping is None else mapping
-    return Transform("acme.scores", FeedSettings.model_validate({"into": "t", "map": mapped, **feed}), "t", model)
+    return Transform("acme.scores", FeedSettings.model_validate({"into": "t", "map": mapped, **feed}), {"t": model})
 
 
 def message(records: Sequence[Any], **attributes: Any) -> Message:

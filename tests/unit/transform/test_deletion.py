@@ -16,7 +16,7 @@ def load(*records: Any, **options: Any) -> Mapped:
     columns = options.pop("columns", COLUMNS)
     table = Table.model_validate({"key": "id", "version": "at", "columns": columns})
     feed = {"into": "t", "map": {name: name for name in columns}, "delete_when": "gone == true", **options}
-    transform = Transform("acme.scores", FeedSettings.model_validate(feed), "t", table, deletable=True)
+    transform = Transform("acme.scores", FeedSettings.model_validate(feed), {"t": table}, {"t"})
     message = Message(msgspec.json.encode(records), 1.0)
     return transform.map([Piece(message, transform.read(message))])
 

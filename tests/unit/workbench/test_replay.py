@@ -179,9 +179,8 @@ async def test_a_deletion_that_was_refused_deletes_its_row_and_stays_gone(databa
         FeedSettings.model_validate(
             {"into": "t", "map": {name: name for name in WIDER}, "delete_when": "gone == true"}
         ),
-        "t",
-        tables["t"],
-        deletable=True,
+        tables,
+        {"t"},
     )
     async with store_of(database, tables, deletable=["t"]) as store:
         await store.prepare()
@@ -259,3 +258,26 @@ async def test_dropped_entries_are_resolved_or_gone_and_stay_counted(store: Stor
     assert commit is not None
     assert commit.counts.quarantined == 2
     assert await fetch(database, "SELECT count(*) FROM headrace.quarantine") == [(0,)]
+
+
+async def test_records_of_several_kinds_are_replayed_each_into_its_table(database: str) -> None:
+    tables = {"small": table("id", {"id": "text"}), "large": table("id", {"id": "text", "n": "integer"})}
+    routes = [
+        {"where": "n > 10", "into": "large", "map": {"id": "id", "n": "n"}},
+        {"into": "small", "map": {"id": "id"}},
+    ]
+    feed = FeedSettings.model_validate({"routes": routes, "transform": "tests.unit.transform.functions:several"})
+    async with store_of(database, tables) as store:
+        await store.prepare()
+        bodies = [msgspec.json.encode({"id": name, "n": n}) for name, n in (("a", 1), ("b", 12), ("c", 0), ("d", "x"))]
+        refusals = [Refusal("acme.scores", None, "x", "", body, body, 1767355200.0) for body in bodies]
+        begun = Feed(store)
+        await begun.commit(begun.write({}, refusals))
+        outcome = await Replay(Review(store), {"acme.scores": Transform("acme.scores", feed, tables)}).run(Selection())
+        assert await fetch(database, "SELECT id FROM small") == [("a",)]
+        assert await fetch(database, "SELECT id FROM large") == [("b",)]
+        assert outcome.again == {("acme.scores", "transform: TypeError"): 1}
+        assert outcome.counts.filtered == 1
+        commit = await store.position("acme.scores")
+        assert commit is not None
+        assert commit.counts.settled == commit.counts.received == 4 + 11

@@ -1,0 +1,88 @@
+"""Deduplication: what a feed last said of each key is remembered for a while, and the same again is left out.
+
+Only a row that repeats the *latest* of its key is left out: writing it twice running would change nothing, whatever the
+version guard decides. So the table ends as it would without; a restart, which forgets all, costs only work.
+"""
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from service.config.tables import Table
+from service.config.units import Window as Bounds
+from service.model import Row
+from service.transform.transform import Mapped
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Window:
+    """Remembers for each key a hash of its latest row: 128 bits, about 130 bytes a key in all.
+
+    Two generations, of which the younger takes what is new: when it is full, or half of the time is over, the elder is
+    dropped. A row that is left out is not remembered anew, so that even one which never changes goes to the database
+    again after the time at most.
+
+    Args:
+        bounds: how many keys are remembered, and for how long.
+        tables: that the feed loads into, by name.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self, bounds: Bounds, tables: Mapping[str, Table], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._keys: dict[str, Callable[[Row], Any]] = {
+            name: itemgetter(*map(list(table.columns).index, table.key)) for name, table in tables.items()
+        }
+        self._clock = clock
+        self._most = max(1, bounds.keys // 2)
+        self._seconds = None if bounds.seconds is None else bounds.seconds / 2
+        self._since = clock()
+        self._young: dict[int, bytes] = {}
+        self._old: dict[int, bytes] = {}
+
+    def sift(self, mapped: Mapped) -> int:
+        """Take out of what was mapped the rows that repeat the latest of their key; return their number."""
+        self._age()
+        repeats = []
+        young, old, keys = self._young, self._old, self._keys
+        for number, (row, (table, _)) in enumerate(zip(mapped.rows, mapped.origins, strict=True)):
+            # Keys that share a number harm nobody: the hash is of the whole row, its key included.
+            key = hash((table, keys[table](row)))
+            content = blake2b(_encode(row), digest_size=16).digest()
+            if young.get(key) == content or (key not in young and old.get(key) == content):
+                repeats.append(number)
+            else:
+                young[key] = content
+        if repeats:
+            _leave_out(mapped, repeats)
+        return len(repeats)
+
+    def forget(self, table: str, row: Row) -> None:
+        """Forget the key of a row that the database refused: the same row may be welcome later."""
+        key = hash((table, self._keys[table](row)))
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
+    def _age(self) -> None:
+        now = self._clock()
+        is_over = self._seconds is not None and now - self._since >= self._seconds
+        if is_over or len(self._young) >= self._most:
+            # After a pause longer than the whole time nothing is left to remember.
+            is_stale = self._seconds is not None and now - self._since >= 2 * self._seconds
+            self._old = {} if is_stale else self._young
+            self._young, self._since = {}, now
+
+
+def _leave_out(mapped: Mapped, numbers: list[int]) -> None:
+    """Take rows out, so that the pieces still know where theirs begin."""
+    mapped.starts = [start - bisect_left(numbers, start) for start in mapped.starts]
+    out = frozenset(numbers)
+    mapped.rows = [row for number, row in enumerate(mapped.rows) if number not in out]
+    mapped.origins = [origin for number, origin in enumerate(mapped.origins) if number not in out]

@@ -1,0 +1,81 @@
+"""Functions such as users write, for the tests of ``transform``."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+IN_THREADS: list[bool] = []
+
+
+def double(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Change each record, and note in which thread."""
+    IN_THREADS.append(threading.current_thread() is not threading.main_thread())
+    return [{**record, "n": record["n"] * 2} for record in records]
+
+
+async def later(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Wait, then change each record in place."""
+    await asyncio.sleep(0)
+    for record in records:
+        record["n"] += 100
+    return records
+
+
+def several(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give each record as often as it says."""
+    for record in records:
+        for _ in range(record["n"]):
+            yield record
+
+
+def every_second(records: list[dict[str, Any]]) -> list[dict[str, Any] | None]:
+    """Leave some out, by the word None."""
+    return [record if record["n"] % 2 else None for record in records]
+
+
+def spoil(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Change records, and then fail."""
+    for record in records:
+        record["n"] += 1000
+    if any(record.get("bad") for record in records):
+        raise KeyError("odds")
+    return records
+
+
+def nonsense(_records: list[dict[str, Any]]) -> Any:
+    """Give what is no list."""
+    return 5
+
+
+def words(records: list[dict[str, Any]]) -> list[Any]:
+    """Give what are no records."""
+    return [record if record["n"] > 1 else "one" for record in records]
+
+
+@dataclass
+class Made:
+    """A record as an object."""
+
+    n: int
+    day: date
+    at: datetime
+    ratio: float
+
+
+def objects(records: list[dict[str, Any]]) -> list[Made]:
+    """Give objects of a class."""
+    return [Made(record["n"], date(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC), 0.1) for record in records]
+
+
+class Counter:
+    """An object that is called."""
+
+    async def __call__(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give the records."""
+        return records
+
+
+counter = Counter()
