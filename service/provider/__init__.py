@@ -278,6 +278,8 @@ class Provider:
                 allow_redirects=False,
                 timeout=timeout,
             )
+        except aiohttp.ClientSSLError:
+            raise  # a certificate that is refused is a ValueError, too
         except (ValueError, aiohttp.NonHttpUrlClientError) as error:
             # Of an address aiohttp's own words hold the whole, with what may be secret in its query.
             address = isinstance(error, aiohttp.ClientError)
