@@ -109,7 +109,7 @@ def _of_feed(config: Path, name: str, seconds: float) -> tuple[Sequence[Message]
     provider_name, _, feed_name = name.partition(".")
 
     async def receive() -> list[Message]:
-        async with Provider(provider_name, settings.providers[provider_name]) as provider:
+        async with Provider(provider_name, settings.providers[provider_name], settings.secrets) as provider:
             return await sample(source, provider, transform, records=1000, seconds=seconds)
 
     messages = asyncio.run(receive())

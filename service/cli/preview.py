@@ -65,7 +65,7 @@ def _messages(config: Config, transform: Transform, file: Path | None, limit: in
 
 async def _receive(config: Config, transform: Transform, limit: int, seconds: float) -> list[Message]:
     name = transform.feed.partition(".")[0]
-    async with Provider(name, config.providers[name]) as provider:
+    async with Provider(name, config.providers[name], config.secrets) as provider:
         return await sample(source_of(config, transform.feed), provider, transform, records=limit, seconds=seconds)
 
 
