@@ -32,6 +32,9 @@ class Overview:
         self.started = time.monotonic()
         self.version = importlib.metadata.version("headrace")
         self.lines: list[Line] = []
+        self._waiting = {
+            name: {"kind": feed.model_dump()["kind"], "state": "starting"} for name, (_, feed) in config.feeds().items()
+        }
         self.buffer: Buffer | None = None
         self.database: str | None = "not tried yet"
         self.prepared = asyncio.Event()
@@ -94,7 +97,7 @@ class Overview:
             "ready": self.ready(),
             "checks": self.checks(),
             "ledger": self.ledger(),
-            "feeds": {line.name: line.status() for line in self.lines},
+            "feeds": self._waiting | {line.name: line.status() for line in self.lines},
             "buffer": {
                 "kind": self.config.buffer.kind,
                 "bytes": stat.bytes if stat else 0,
