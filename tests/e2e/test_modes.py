@@ -45,9 +45,10 @@ providers:
 
 
 class League:
-    """Answers as its lists say; ``all`` comes in pages of one record, then an empty one."""
+    """Answers as its lists say; ``all`` comes in pages of one record, then an empty one, and never changes in a walk."""
 
     def __init__(self) -> None:
+        self._walked: list[dict[str, Any]] = []
         self.lists: dict[str, list[dict[str, Any]]] = {
             "/all": [team("a"), team("b"), team("c")],
             "/events": [team("x") | {"what": "founded"}, team("y") | {"what": "founded"}],
@@ -58,7 +59,8 @@ class League:
         records = self.lists[asked.path]
         if asked.path == "/all":
             number = int(asked.query.get("page", "1")) - 1
-            records = records[number : number + 1]
+            self._walked = records if number == 0 else self._walked
+            records = self._walked[number : number + 1]
         return web.json_response(records)
 
 
