@@ -45,7 +45,7 @@ providers:
 
 
 class League:
-    """Answers as its lists say; ``all`` comes in pages of one record, then an empty one, and never changes in a walk."""
+    """Answers as its lists say; ``all`` comes in pages of one, then an empty one, and stays the same for a walk."""
 
     def __init__(self) -> None:
         self._walked: list[dict[str, Any]] = []
