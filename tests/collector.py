@@ -11,6 +11,7 @@ from service.errors import SourceLost, SourceRefused
 from service.model import Message, Position
 from service.provider import Provider
 from service.sources import Receiver, Source, Tracked
+from tests.site import Site
 
 FEED = {"into": "t", "map": {}}
 
@@ -138,3 +139,15 @@ async def running(source: Source, link: Collector) -> AsyncIterator[Run]:
         run.task = group.create_task(run.watch(source, link))
         yield run
         run.task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def polling(
+    site: Site, feed: dict[str, Any], position: Position | None = None, **settings: Any
+) -> AsyncIterator[tuple[Source, Collector]]:
+    """Configure a rest feed of a site, which is not running yet, and what collects its messages."""
+    source, configuration = configured(
+        {"kind": "rest", "path": "/items", "every": "1h", **feed}, **{"url": site.url, **settings}
+    )
+    async with Provider("test", configuration) as provider:
+        yield source, Collector(provider, position)

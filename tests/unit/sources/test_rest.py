@@ -1,9 +1,7 @@
 """Polling: pages, cursors, what is unchanged, what is broken, and when the next poll is."""
 
 import asyncio
-import contextlib
 import gzip
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -13,10 +11,7 @@ from pydantic import ValidationError
 
 from service.errors import SourceLost, SourceRefused
 from service.formats.auto import Auto
-from service.model import Position
-from service.provider import Provider
-from service.sources import Source
-from tests.collector import Collector, configured, running
+from tests.collector import Collector, configured, polling, running
 from tests.site import Asked, Site
 
 CURSOR = {"kind": "cursor", "next": "next", "param": "after"}
@@ -30,17 +25,6 @@ def answer(document: Any, **headers: str) -> web.Response:
 def page(asked: Asked, *records: Any, last: int) -> web.Response:
     number = int(asked.query.get("after", "0"))
     return answer({"data": list(records), "next": number + 1 if number < last else None})
-
-
-@contextlib.asynccontextmanager
-async def polling(
-    site: Site, feed: dict[str, Any], position: Position | None = None, **settings: Any
-) -> AsyncIterator[tuple[Source, Collector]]:
-    source, configuration = configured(
-        {"kind": "rest", "path": "/items", "every": "1h", **feed}, **{"url": site.url, **settings}
-    )
-    async with Provider("test", configuration) as provider:
-        yield source, Collector(provider, position)
 
 
 async def polls(site: Site, count: int, feed: dict[str, Any], **settings: Any) -> Collector:

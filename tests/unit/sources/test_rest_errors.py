@@ -1,8 +1,6 @@
 """What a poll makes of answers that are no data: rules, web pages, pages of a walk that cannot be had."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,26 +8,12 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from service.errors import PageInstead, SourceLost, SourceRefused, WalkRefused
-from service.model import Position
-from service.provider import Provider
-from service.sources import Source
-from tests.collector import Collector, configured, running
+from tests.collector import configured, polling, running
 from tests.site import Asked, Site
 
 CURSOR = {"kind": "cursor", "next": "next", "param": "after"}
 PAGED = {"paginate": CURSOR, "records": "data"}
 PAGE = "<!DOCTYPE html><html><body>We will be back soon</body></html>"
-
-
-@contextlib.asynccontextmanager
-async def polling(
-    site: Site, feed: dict[str, Any], position: Position | None = None, **settings: Any
-) -> AsyncIterator[tuple[Source, Collector]]:
-    source, configuration = configured(
-        {"kind": "rest", "path": "/items", "every": "1h", **feed}, **{"url": site.url, **settings}
-    )
-    async with Provider("test", configuration) as provider:
-        yield source, Collector(provider, position)
 
 
 def page(asked: Asked, last: int) -> web.Response:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.errors import RowRefused
-from tests.integration.test_store_outages import execute, session
+from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -42,9 +42,8 @@ async def test_a_value_that_a_column_would_round_is_refused_alone(
         assert "would be rounded by the column's type" in refused.value.detail
         counts = await feed.load([row for row in rows if row[1] != rounded])
         assert counts.inserted == 3
-    async with session(database) as connection:
-        found = await connection.fetch('SELECT id, "odd N" FROM matches ORDER BY id')
-    assert [tuple(row) for row in found] == [("a", fits), ("c", None), ("d", fits)]
+    found = await fetch(database, 'SELECT id, "odd N" FROM matches ORDER BY id')
+    assert found == [("a", fits), ("c", None), ("d", fits)]
 
 
 async def test_a_number_too_large_for_its_column_is_refused_alone(database: str) -> None:
