@@ -15,6 +15,7 @@ from service.store import store as store_module
 from service.store.store import Store
 from tests.postgres import Cluster
 from tests.proxy import Proxy
+from tests.sql import execute
 from tests.store_feed import Feed, store_of, table
 
 TABLES = {"matches": table("id", {"id": "text", "n": "integer"})}
@@ -35,12 +36,6 @@ async def session(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]
         yield connection
     finally:
         await connection.close()
-
-
-async def execute(url: str, *statements: str) -> None:
-    async with session(url) as connection:
-        for statement in statements:
-            await connection.execute(statement)
 
 
 async def count(url: str) -> int:
