@@ -58,7 +58,7 @@ class Collector:
             self.position = messages[-1].position
         self._changed.set()
 
-    async def rows(self, each: ForEach) -> Sequence[Mapping[str, Value]]:
+    async def rows(self, _each: ForEach) -> Sequence[Mapping[str, Value]]:
         return list(self.parents)
 
     async def settled(self) -> None:

@@ -23,11 +23,11 @@ LOST_IN_A_ROW = 10
 """So many calls without an answer after one another, and the provider itself is taken to be away."""
 EMPTY = 10.0
 """Seconds after which a list without rows is looked at again, at the latest."""
-LONGEST = 60.0
-"""The most seconds between two tries of calls that were lost, unless the provider asks for more."""
+SHORTEST, LONGEST = 0.5, 60.0
+"""Seconds between two tries of calls that were lost: each time twice as many, unless the provider asks for more."""
 PAGES = 5_000
 """The most pages, of all rows together, of which is remembered what they held; of each row one at least."""
-POSITION_BYTES = 64 << 10
+POSITION_BYTES = 16 << 10
 """A position of up to so many bytes goes with each answer; a larger one with as many bytes of answers as it has."""
 
 _ENTRY = 64
@@ -268,7 +268,7 @@ class Rounds:
         """Whether rows are left that are to be tried again; if so, it is settled when."""
         waits = [fault.retry_after or 0.0 for fault in self._troubles.values() if isinstance(fault, SourceLost)]
         if waits:
-            self._retry_at = time.time() + max(min(2.0**self._tries, LONGEST), min(waits))
+            self._retry_at = time.time() + max(min(SHORTEST * 2**self._tries, LONGEST), min(waits))
             self._tries += 1
         return bool(waits)
 
