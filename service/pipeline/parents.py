@@ -45,7 +45,7 @@ class Parents:
         if columns is None:
             wanted = {place: place for name in TEMPLATES for place in places(getattr(self._settings, name, None))}
             known = self._config.tables[table].columns if table is not None else ()
-            columns = wanted | {name: name for name in _mapped(self._settings) if name in known}
+            columns = wanted | {name: name for name in mapped(self._settings) if name in known}
         try:
             found = await self._store.parents(each, table, columns, scope)
         except StoreLost as lost:
@@ -56,7 +56,7 @@ class Parents:
             raise SourceRefused(f"`for_each` gives more than {each.max_rows} rows: narrow it, or raise its max_rows")
         if table is None and found:
             if each.columns is None:
-                columns |= {name: name for name in _mapped(self._settings) if name in found[0]}
+                columns |= {name: name for name in mapped(self._settings) if name in found[0]}
             found = [_renamed(row, columns) for row in found]
         whole = [row for row in found if None not in row.values()]
         return list({repr(row): {name: _written(name, value) for name, value in row.items()} for row in whole}.values())
@@ -76,7 +76,7 @@ class Parents:
         return branch.into, scope
 
 
-def _mapped(settings: FeedSettings) -> list[str]:
+def mapped(settings: FeedSettings) -> list[str]:
     """Give the names that a feed's maps take from `$params`, and that are no parameters of its own."""
     origins = [path for branch in settings.branches for value in branch.map.values() for path in value.from_]
     names = [str(parse_path(path)[1]) for path in origins if path.startswith("$params.")]

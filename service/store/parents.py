@@ -10,11 +10,13 @@ from service.config.foreach import ForEach
 from service.store.tables import quoted
 from service.store.upsert import driver_of
 
-_TERMS = "SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '10s'"
+_READ_ONLY = sa.text("SET TRANSACTION READ ONLY")
+_TERMS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '10s'"
 
 
 async def read(connection: AsyncConnection, sql: str, arguments: list[str]) -> list[dict[str, Any]]:
-    """Run a query in a transaction that has just begun; give its rows by the names of its columns."""
+    """Run a query in a transaction, which begins with it; give its rows by the names of its columns."""
+    await connection.execute(_READ_ONLY)  # not by the driver, beneath which no transaction would have begun
     driver = await driver_of(connection)
     await driver.execute(_TERMS)
     return [dict(row) for row in await driver.fetch(sql, *arguments)]

@@ -197,15 +197,18 @@ async def test_a_full_set_is_handed_on_whole_or_not_at_all() -> None:
 async def test_a_full_set_of_more_than_can_be_held_back_is_handed_on_whole() -> None:
     pages = [[{"n": number, "text": "x" * 1000} for number in range(size)] for size in (4000, 3999, 3998)]
     assert sum(len(orjson.dumps(each)) for each in pages) > HOLD_BYTES
-    async with Site(Book(*pages)) as site, polling(site, {**PAGED, "absent": "delete"}) as (source, link):
-        async with running(source, link):
-            await link.until(lambda: len(link.polls) == 1)
-            first = len(link.messages)
-            found = await poll(link)
-            assert [record for piece in found for record in piece] == [record for each in pages for record in each]
-            numbers = [number for number, _ in places(link, first)]
-            assert numbers == list(range(len(numbers)))
-            assert [last for _, last in places(link, first)] == [False] * (len(numbers) - 1) + [True]
+    async with (
+        Site(Book(*pages)) as site,
+        polling(site, {**PAGED, "absent": "delete"}) as (source, link),
+        running(source, link),
+    ):
+        await link.until(lambda: len(link.polls) == 1)
+        first = len(link.messages)
+        found = await poll(link)
+        assert [record for piece in found for record in piece] == [record for each in pages for record in each]
+        numbers = [number for number, _ in places(link, first)]
+        assert numbers == list(range(len(numbers)))
+        assert [last for _, last in places(link, first)] == [False] * (len(numbers) - 1) + [True]
 
 
 async def test_many_polls_of_a_changing_walk_hand_on_all_that_ever_changed() -> None:
