@@ -441,3 +441,30 @@ async def test_no_value_makes_a_call_of_an_address_of_its_own_leave_its_origin(v
 def test_settings_that_make_no_sense_are_refused(feed: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         configured({"kind": "rest", "path": "/{id}", **feed}, url="https://b.example")
+
+
+async def test_the_newest_position_knows_all_rows_that_were_handed_on_before_it() -> None:
+    answered, over = asyncio.Event(), asyncio.Event()
+    present = 0
+
+    async def meeting(asked: Asked) -> web.Response:
+        nonlocal present
+        if "/c/" in asked.path:
+            await over.wait()
+        present += 1
+        if present == 2:
+            answered.set()
+        return answer([asked.path])
+
+    async with Site(meeting) as site, polling(site, {**FEED, "for_each": {**EACH, "concurrency": 3}}) as (source, link):
+        link.parents = rows("a", "b", "c")
+        link.room.clear()
+        async with running(source, link):
+            await answered.wait()
+            await link.until(lambda: link.emitting > 0)
+            link.room.set()
+            await link.until(lambda: len(link.messages) == 2)
+            assert (link.position or {})["round"] == ["a", "b"]
+            over.set()
+            await link.until(lambda: len(link.messages) == 3)
+            assert link.position == {"items": {}}
