@@ -15,6 +15,8 @@ from service.watermark import Mark, newest
 VALIDATORS = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
 """What an answer is asked for again with, and the header of the answer that gives it."""
 
+_KEYS = ("cursor", "walk", "high", "answer", "broken")
+
 
 class Noted(msgspec.Struct, frozen=True):
     """An answer of which all has been handed on.
@@ -54,7 +56,8 @@ class Standing:
     def __init__(
         self, position: Position | None, notes: dict[str, Any], *, pages: int, compares: bool, asks: bool
     ) -> None:
-        self.position: Position = dict(position or {})
+        # What a feed wrote that was configured otherwise, with `for_each`, is not carried on.
+        self.position: Position = {name: value for name, value in (position or {}).items() if name in _KEYS}
         self.amid = "walk" in self.position
         self._pages: dict[str, Noted] = notes.setdefault("pages", {})
         self._most = pages

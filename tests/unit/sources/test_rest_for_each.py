@@ -443,6 +443,13 @@ def test_settings_that_make_no_sense_are_refused(feed: dict[str, Any], problem: 
         configured({"kind": "rest", "path": "/{id}", **feed}, url="https://b.example")
 
 
+async def test_a_feed_that_calls_for_rows_no_more_does_not_carry_them_on() -> None:
+    position = {"items": {"a": {"cursor": 1}}, "round": ["a"]}
+    async with Site(lambda _asked: answer([{"at": 5}])) as site:
+        link = await once(site, [], {"for_each": None, "path": "/x", "incremental": INCREMENTAL}, position)
+    assert {*(link.position or {})} == {"cursor", "answer"}
+
+
 async def test_the_newest_position_knows_all_rows_that_were_handed_on_before_it() -> None:
     answered, over = asyncio.Event(), asyncio.Event()
     present = 0
