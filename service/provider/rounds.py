@@ -152,8 +152,9 @@ class Rounds:
             SourceLost, SourceRefused: as poll; also if a call was lost.
         """
         await self._finish()
-        if self._lost():
-            raise next(fault for fault in self._troubles.values() if _kind(fault) == "lost")
+        for fault in self._troubles.values():
+            if isinstance(fault, SourceLost):
+                raise fault
 
     async def rest(self, until: float) -> None:
         """Wait for the next round, and meanwhile try again what was lost, and look whether there are rows by now."""
@@ -180,8 +181,7 @@ class Rounds:
 
     def position_of(self, key: str) -> Position:
         """Give where a row stands."""
-        answer: Position = self._notes.get(key, {}).get("answer", {})
-        return {**self._states.get(key, {}), **answer}
+        return self._states.get(key, {})
 
     async def hand_on(self, key: str, messages: Sequence[Message]) -> None:
         """Hand on messages of one row, in their turn: no position may overtake what it stands for."""
@@ -216,7 +216,11 @@ class Rounds:
         faults = [self._troubles[key] for key in left if key in self._troubles]
         if faults and len(faults) == len(self._parents) and not any(_kind(fault) == "missing" for fault in faults):
             raise faults[0]  # nothing but failures: that is not about one row
-        if not self._lost():
+        waits = [fault.retry_after or 0.0 for fault in self._troubles.values() if isinstance(fault, SourceLost)]
+        if waits:
+            self._retry_at = time.time() + max(min(SHORTEST * 2**self._tries, LONGEST), min(waits))
+            self._tries += 1
+        else:
             self._done.clear()
 
     async def _list(self) -> None:
@@ -253,8 +257,6 @@ class Rounds:
         else:
             self._troubles.pop(key, None)
             self._stand(key, position)
-            if "answer" in position:
-                parent.notes["answer"] = {"answer": position["answer"]}
         self._in_a_row = 0
         self._done.add(key)
 
@@ -263,14 +265,6 @@ class Rounds:
         self._in_a_row += 1
         if self._in_a_row >= LOST_IN_A_ROW:
             self._end = lost
-
-    def _lost(self) -> bool:
-        """Whether rows are left that are to be tried again; if so, it is settled when."""
-        waits = [fault.retry_after or 0.0 for fault in self._troubles.values() if isinstance(fault, SourceLost)]
-        if waits:
-            self._retry_at = time.time() + max(min(SHORTEST * 2**self._tries, LONGEST), min(waits))
-            self._tries += 1
-        return bool(waits)
 
     def _soon(self) -> float:
         """Give when there is something to do before the next round."""

@@ -43,7 +43,7 @@ class Standing:
 
     Args:
         position: where to resume.
-        notes: keeps what is remembered, under ``pages``.
+        notes: keeps what is remembered: ``pages``, and ``at``, the position whether it was handed on or not.
         pages: the most pages that are remembered; 0 where answers are not paged.
         compares: whether unchanged answers are left out.
         asks: whether the provider is asked for no more than what changed.
@@ -56,9 +56,12 @@ class Standing:
     def __init__(
         self, position: Position | None, notes: dict[str, Any], *, pages: int, compares: bool, asks: bool
     ) -> None:
+        # What was noted is newer: pages without news are not in the position that was handed on.
+        newest_known: Position = notes.get("at", position or {})
         # What a feed wrote that was configured otherwise, with `for_each`, is not carried on.
-        self.position: Position = {name: value for name, value in (position or {}).items() if name in _KEYS}
-        self.amid = "walk" in self.position
+        self.position: Position = {name: value for name, value in newest_known.items() if name in _KEYS}
+        self.amid = "walk" in (position or {})
+        self._notes = notes
         self._pages: dict[str, Noted] = notes.setdefault("pages", {})
         self._most = pages
         self._compares = compares
@@ -70,10 +73,15 @@ class Standing:
         """The next page of a walk that is under way."""
         return msgspec.convert(self.position["walk"], Step) if "walk" in self.position else None
 
+    def passed(self) -> None:
+        """Note that what the position stands for is handed on, or needs not be: another run goes on from here."""
+        self._notes["at"] = dict(self.position)
+
     def forget_walk(self) -> None:
         """Let the next walk start anew."""
         self.position.pop("walk", None)
         self.position.pop("high", None)
+        self.passed()
 
     def begin(self) -> None:
         """Begin to note which pages a walk meets."""

@@ -231,6 +231,7 @@ class _Walker:
         if position.get("broken") != broken:
             position["broken"] = broken
             await self._link.emit([Message(body, time.time(), dict(position), meta)])
+            self._standing.passed()
 
     async def _walk(self, first: Step) -> None:
         rest, standing = self._rest, self._standing
@@ -248,6 +249,7 @@ class _Walker:
                 self._link.alive()
                 if answer.is_cut:  # its first pieces are on their way
                     await self._hand_on(answer, is_last=False)
+                standing.passed()
                 return
             leads = noted.following if noted is not None else walk.leads(step, await self._page(answer))
             following, is_last = walk.next(leads)
@@ -256,6 +258,8 @@ class _Walker:
             await self._hand_on(answer, is_last=is_last, is_news=noted is None)
             if noted is None:
                 standing.handed_on(answer, leads)
+            if not self._waits:
+                standing.passed()
             step = following if not walk.is_full else None
             if step is not None:
                 walk.ask(step)
@@ -332,6 +336,7 @@ class _Walker:
             if self._standing.position.get("broken") != answer.digest:
                 self._standing.position["broken"] = answer.digest
                 await self._hand_on(answer, is_last=False)
+                self._standing.passed()
             kind = self._format.kind_of(answer.message).upper()
             reason = f"poll failed: {plain(answer.url)}: body is not {kind}: {fault}"
             raise SourceLost(reason, retry_after=self._rest.every) from fault

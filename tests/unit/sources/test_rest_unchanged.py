@@ -152,6 +152,29 @@ async def test_pages_are_known_again_after_an_outage() -> None:
     assert len(link.messages) == 2
 
 
+async def test_a_walk_that_is_lost_behind_pages_that_did_not_change_goes_on_where_it_was() -> None:
+    book, is_failing = Book(*([number] for number in range(6))), False
+
+    def failing(asked: Asked) -> web.Response:
+        if is_failing and asked.query.get("after") == "4":
+            return web.Response(status=500)
+        return book(asked)
+
+    async with Site(failing) as site, polling(site, PAGED) as (source, link):
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 1)
+        is_failing = True
+        for _ in range(3):
+            with pytest.raises(SourceLost):
+                await source.run(link)
+        is_failing, book.pages[5] = False, [55]
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 2)
+    assert [asked.query.get("after") for asked in site.asked[6:]] == [None, "1", "2", "3", "4", "4", "4", "4", "5"]
+    assert data(link, 6) == [[55]]
+    assert link.position == {}
+
+
 async def test_a_page_that_was_held_up_and_not_handed_on_is_not_taken_for_known() -> None:
     async with Site(Book([1], [2])) as site, polling(site, PAGED) as (source, link):
         link.room.clear()
