@@ -121,7 +121,7 @@ class Rounds:
         self._resumes = bool(self._done)
         self._parents: dict[str, Mapping[str, Value]] = {}
         self._troubles: dict[str, SourceLost | SourceRefused] = {}
-        self._told: set[str] = set()
+        self._told: set[str] = notes.setdefault("told", set())
         self._turn = asyncio.Lock()
         self._unplaced = 0  # bytes handed on since the last position
         self._tries = 0
@@ -280,7 +280,8 @@ class Rounds:
             log.warning("rows without answer", feed=self._link.feed, **self.counts(), row=key, reason=fault.reason)
         elif self._told and not kinds:
             log.info("all rows answered", feed=self._link.feed, rows=len(self._parents))
-        self._told = kinds
+        self._told.clear()
+        self._told.update(kinds)
 
     def _stand(self, key: str, inner: Position) -> None:
         """Note where a row stands, all of that having been handed on."""

@@ -1,5 +1,6 @@
 """REST: polls a provider, page by page, for what changed."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -172,12 +173,12 @@ class _Walker:
             asks=self._compares and not self._is_set,
         )
         self._rules = rules or Rules(rest.errors)
-        self._warned: set[str] = link.notes.setdefault("warned", set())
+        self._notes = link.notes
+        self._warned: set[str] = self._notes.setdefault("warned", set())
         self._set, self._number = "", 0  # of the walk, and of the next message in it
         self._held: list[Message] = []
         self._waits = False  # for a page that changed, to hand on the whole set or nothing
         self._format = cast("Format", rest.format)
-        self._told: str | None = None
         self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
         self._looks = self._paginator is not None or self._field is not None
 
@@ -220,8 +221,8 @@ class _Walker:
 
     def _forget_walk(self, what: str, why: SourceLost | SourceRefused) -> None:
         """Let the next walk start anew, and say why, once per change."""
-        if why.reason != self._told:
-            self._told = why.reason
+        if why.reason != self._notes.get("told"):
+            self._notes["told"] = why.reason
             log.warning(what, feed=self._link.feed, reason=why.reason)
         self._standing.forget_walk()
 
@@ -300,13 +301,14 @@ class _Walker:
                             answer.hold()
                             if not self._compares or answer.held_bytes > HOLD_BYTES:
                                 answer.is_cut = True
-                                self._look(answer, answer.held)
+                                await self._look(answer, answer.held)
                                 await self._let_go(answer)
         return answer
 
-    def _look(self, answer: Answer, messages: Sequence[Message]) -> None:
-        """Note what paging and the cursor need of some messages."""
+    async def _look(self, answer: Answer, messages: Sequence[Message]) -> None:
+        """Note what paging and the cursor need of some messages; between two of them others have their turn."""
         for message in messages if self._looks else ():
+            await asyncio.sleep(0)
             try:
                 records = self._format.decode(message, self._rest.records)
             except FormatError as error:
@@ -325,9 +327,9 @@ class _Walker:
         if not self._looks:
             return Page(answer.url, answer.headers, None, 0)
         document = None
-        self._look(answer, answer.held)
+        await self._look(answer, answer.held)
         fault = answer.fault
-        self._look(answer, [answer.message])  # that `records` leads nowhere is told by the quarantine
+        await self._look(answer, [answer.message])  # that `records` leads nowhere is told by the quarantine
         try:
             document = self._format.document(answer.message)
         except FormatError as error:

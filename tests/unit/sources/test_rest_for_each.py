@@ -181,6 +181,15 @@ async def test_a_row_that_the_provider_does_not_know_costs_only_itself(status: i
     assert str(status) in link.tracked.troubles()["b"]
 
 
+async def test_rows_whose_answer_a_rule_ignores_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    rule = {"errors": [{"status": 404, "action": "ignore"}]}
+    async with Site(lambda _asked: web.Response(status=404)) as site:
+        link = await polls(site, 3, rows("a"), rule)
+    assert link.tracked is not None
+    assert link.tracked.counts() == {"all": 1}
+    assert capsys.readouterr().out.count("answer ignored") == 1
+
+
 async def test_nothing_but_unknown_rows_does_not_park_the_feed() -> None:
     async with Site(lambda _asked: web.Response(status=404)) as site:
         link = await once(site, rows("a", "b"))
