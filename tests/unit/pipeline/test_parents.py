@@ -161,7 +161,7 @@ async def test_rows_that_cannot_be_had_are_a_refusal_that_says_why(database: str
             await rows.rows(settings)
 
 
-async def test_a_query_that_takes_too_long_or_a_database_that_is_away_is_tried_again(database: str) -> None:
+async def test_a_database_that_is_away_is_asked_again_later(database: str) -> None:
     config = loads(TEXT.format(url=database, each="{table: matches}", path="/{id}", league="x"), "config.yaml", {})
     prepared = asyncio.Event()
     prepared.set()
