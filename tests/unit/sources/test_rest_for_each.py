@@ -484,3 +484,15 @@ async def test_the_newest_position_knows_all_rows_that_were_handed_on_before_it(
             over.set()
             await link.until(lambda: len(link.messages) == 3)
             assert link.position == {"items": {}}
+
+
+async def test_a_round_that_is_resumed_ends_though_rows_left_the_list_meanwhile() -> None:
+    position = {"items": {}, "round": ["a", "b"]}
+    async with Site(lambda asked: answer([asked.number])) as site:
+        link = await once(site, rows("b", "c"), position=position)
+    assert asked_for(site) == ["c", "b", "c"]
+    assert [message.position for message in link.messages] == [
+        {"items": {}},
+        {"items": {}, "round": ["b"]},
+        {"items": {}},
+    ]
