@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from service.config.connectors import discover
+from service.config.paths import Path
 from service.formats import PIECE, Cutter, Format, Piece
 from service.model import Message
 
@@ -31,9 +32,9 @@ class Auto(Format):
         """Give the records; see Format."""
         return self._of(message).decode(message, records)
 
-    def typed(self, records: str | None, shape: type[msgspec.Struct]) -> Callable[[Message], list[Any]] | None:
+    def typed(self, records: str | None, shape: Any) -> Callable[[Message], list[Any]] | None:
         """Give a decoder that uses that of the format which is found, if it has one; see Format."""
-        shapes = list[shape]  # type: ignore[valid-type]
+        shapes = list[shape]
 
         @cache
         def reader(kind: str) -> Callable[[Message], list[Any]] | None:
@@ -67,6 +68,15 @@ class Auto(Format):
     def document(self, message: Message) -> Any:
         """Give the document; see Format."""
         return self._of(message).document(message)
+
+    def glance(self, path: Path | None) -> Callable[[Message], Any]:
+        """Give what reads as little as the format that is found; see Format."""
+
+        @cache
+        def reader(kind: str) -> Callable[[Message], Any]:
+            return _format(kind).glance(path)
+
+        return lambda message: reader(choose(message.meta or {}, message.body[:_LOOK]))(message)
 
     def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:
         """Look at the body's beginning, then cut it as what it is; see Format."""

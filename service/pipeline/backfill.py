@@ -15,6 +15,7 @@ from service.config.settings import Config
 from service.errors import SourceRefused
 from service.pipeline.events import first_of
 from service.pipeline.line import Line
+from service.pipeline.parents import mapped
 from service.pipeline.ranges import Spans
 from service.provider import Provider
 from service.sources import Source
@@ -70,7 +71,13 @@ def from_files(feed: FeedSettings, path: str, form: str | None) -> File:
         feed: whose records they hold.
         path: as in File.
         form: the kind of their format; by default the feed's own, if it names one, else as the files say.
+
+    Raises:
+        ValueError: the files cannot say what the feed's map wants to know.
     """
+    each = getattr(feed, "for_each", None)
+    if each is not None and (names := mapped(feed)):
+        raise ValueError(f"the map takes $params.{names[0]} from the rows of `for_each`, which files do not know")
     settings = _common(feed)
     if form is not None or "format" not in feed.model_fields_set:
         settings["format"] = form or "auto"

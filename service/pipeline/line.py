@@ -17,6 +17,7 @@ from service.pipeline.feed import Feed
 from service.pipeline.inlet import Inlet
 from service.pipeline.ledger import Ledger
 from service.pipeline.loader import Loader
+from service.pipeline.parents import Parents
 from service.pipeline.rollcall import RollCall
 from service.pipeline.worker import Worker
 from service.provider import Provider
@@ -87,7 +88,8 @@ class Line:
         """
         lane = self.lane = await buffer.lane(self._key)
         inlet = self.inlet = Inlet(lane, INLET_BYTES, self._conflation)
-        feed = self.feed = Feed(self.name, self._source, self._provider, inlet)
+        parents = Parents(self.name, self._config, self._store, prepared)
+        feed = self.feed = Feed(self.name, self._source, self._provider, inlet, parents.rows)
         feed.position = lane.last_position
         batches = Batches(self._transform, self._config.batch, self._window)
         max_wait = self._config.batch.max_wait

@@ -6,18 +6,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.config.foreach import ForEach
 from service.config.modecheck import HISTORY
 from service.config.settings import Database
 from service.config.tables import Table
 from service.errors import RowRefused, TableRefused
 from service.model import Commit, Counts, Row
-from service.store import batches, migrate, positions, quarantine, tombstones
+from service.store import batches, migrate, parents, positions, quarantine, tombstones
 from service.store.absent import Sweeper
 from service.store.engine import open_engine, transaction
 from service.store.fold import Fold, Folded
@@ -127,6 +128,32 @@ class Store:
         with faults():
             async with self._turn() as connection:
                 return await positions.read(connection, feed)
+
+    async def parents(
+        self, each: ForEach, table: str | None, columns: Mapping[str, str], scope: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Read the rows that a feed is called for, at most one more than it allows, where nothing can be changed.
+
+        Args:
+            each: which rows; with ``sql``, the others are not looked at.
+            table: the configured table that they lie in.
+            columns: of the table, by the names that their values are to have.
+            scope: columns, with the text that their value must be.
+
+        Raises:
+            StoreLost: the database is away, or took too long.
+            TableRefused: the database refuses the query.
+        """
+        if table is None:
+            sql, arguments = parents.of_query(each), list[str]()
+        else:
+            sql, arguments = parents.of_table(self._built[table], each, columns, scope)
+        try:
+            with faults():
+                async with self._turn() as connection:
+                    return await parents.read(connection, sql, arguments)
+        except RowFault as fault:
+            raise TableRefused(f"{fault.detail} ({fault.reason})") from fault
 
     async def ping(self) -> None:
         """Ask the database for a sign of life.
