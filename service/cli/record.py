@@ -97,14 +97,16 @@ async def _run(config: Config, feed: str, source: Source, file: Path, limits: Li
 
 
 def _bar() -> Progress:
+    terminal = Console(stderr=True)
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TextColumn("{task.fields[messages]:,} messages, {task.fields[rate]:,.0f}/s, {task.fields[size]}"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[trouble]}", style="yellow"),
-        console=Console(stderr=True),
+        console=terminal,
         transient=True,
+        disable=not terminal.is_terminal,
     )
 
 

@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from service.daemon import database
 from service.errors import FormatError, PositionTaken, SourceRefused, StartError, StoreLost, TableRefused
 from service.model import Counts
 from service.pipeline.backfill import Backfill
-from service.pipeline.playback import Playback, playback
+from service.pipeline.playback import GROUP, Playback, playback
 from service.recording.reading import Recording
 from service.store.difference import Difference
 from service.store.scratch import Scratch
@@ -159,7 +159,7 @@ def _rehearse(config: Config, name: str, file: Path, *, as_json: bool, strict: b
     rehearsal, recording = Rehearsal(), Recording(file)
     damage = None
     try:
-        asyncio.run(rehearsal.run(transform_of(config, name), recording.messages()))
+        asyncio.run(rehearsal.run(transform_of(config, name), recording.groups(GROUP)))
     except FormatError as error:
         damage = str(error)
     counts = rehearsal.records
@@ -167,10 +167,9 @@ def _rehearse(config: Config, name: str, file: Path, *, as_json: bool, strict: b
         document = {"feed": name, "messages": rehearsal.messages, "records": counts, "tables": rehearsal.tables}
         typer.echo(as_text({**document, "reasons": rehearsal.reasons, "torn_bytes": recording.torn}))
     else:
-        typer.echo(
-            f"{name}: {rehearsal.messages:,} messages, {counts.total():,} records = {counts['loads']:,} load +"
-            f" {counts['deletes']:,} delete + {counts['filtered']:,} left out + {counts['refused']:,} refused"
-        )
+        typer.echo(f"{name}: {rehearsal.messages:,} messages of {file}")
+        terms = (("loads", "load"), ("deletes", "delete"), ("filtered", "left out"), ("refused", "refused"))
+        typer.echo(_sum(counts.total(), [(counts[outcome], said) for outcome, said in terms]))
         for table, count in rehearsal.tables.most_common():
             typer.echo(f"  {count:,} into {table}")
         for reason, count in rehearsal.reasons.most_common(20):
@@ -245,14 +244,18 @@ async def _show(work: Backfill, source: Playback, progress: Progress) -> None:
 
 def _tell(outcome: Outcome, file: Path) -> None:
     counts = outcome.counts
-    typer.echo(
-        f"{outcome.feed}: {outcome.messages:,} messages, {counts.received:,} records = {counts.loaded:,} loaded +"
-        f" {counts.unchanged:,} unchanged + {counts.stale:,} stale + {counts.duplicate:,} duplicate +"
-        f" {counts.filtered:,} filtered + {counts.quarantined:,} refused"
-    )
+    typer.echo(f"{outcome.feed}: played {outcome.messages:,} messages of {file}")
+    terms = ("loaded", "unchanged", "stale", "duplicate", "filtered")
+    said = [(getattr(counts, term), term) for term in terms]
+    typer.echo(_sum(counts.received, [*said, (counts.quarantined, "refused")]))
     _tell_torn(outcome.torn, file)
     if outcome.differences is not None:
         show_differences(console(), outcome.differences)
+
+
+def _sum(total: int, terms: Sequence[tuple[int, str]]) -> str:
+    """Write a sum whose terms anybody can add up."""
+    return f"{total:,} records = {' + '.join(f'{count:,} {said}' for count, said in terms)}"
 
 
 def _tell_torn(torn: int, file: Path) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -11,7 +9,6 @@ from pydantic import PrivateAttr
 
 from service.config.feeds import FeedSettings
 from service.errors import FormatError, SourceRefused
-from service.model import Message
 from service.recording.reading import Recording
 from service.sources import Link, Source
 
@@ -53,9 +50,9 @@ class Playback(Source):
         link.alive()
         try:
             self._recording = await asyncio.to_thread(Recording, self.path)
-            messages = self._recording.messages()
+            groups = self._recording.groups(GROUP)
             pace = Pace(self.speed) if self.speed is not None else None
-            while group := await asyncio.to_thread(_some, messages):
+            while (group := await asyncio.to_thread(next, groups, None)) is not None:
                 if pace is None:
                     await link.emit(group)
                     continue
@@ -91,7 +88,3 @@ def playback(feed: FeedSettings, path: Path, speed: float | None, *, absent: boo
     left_out = _NOT_PLAYED - {"absent"} if absent else _NOT_PLAYED
     settings = {name: getattr(feed, name) for name in FeedSettings.model_fields if name not in left_out}
     return Playback.model_validate({**settings, "path": path, "speed": speed})
-
-
-def _some(messages: Iterator[Message]) -> Sequence[Message]:
-    return list(islice(messages, GROUP))

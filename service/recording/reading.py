@@ -22,6 +22,7 @@ READ = 256 << 10
 MAX_BLOCK = 256 << 20
 """Bytes that a block may unfold to, and the most of a line: what we write is far below, and a bomb ends here."""
 
+_HEADER = b'{"recording":'
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -50,7 +51,7 @@ class Recording:
         self._path = path
         self._lines = self._lined()
         first = next(self._lines, b"")
-        if first.startswith(b'{"recording":'):
+        if first.startswith(_HEADER):
             self.header = self._header(first)
         elif is_capture(first):
             self._lines = _before(first, self._lines)
@@ -67,6 +68,9 @@ class Recording:
             yield from captured(self._lines)
             return
         for line in self._lines:
+            if line.startswith(_HEADER):  # that of another recording, which was put behind this one
+                self._header(line)
+                continue
             try:
                 yield _decode_event(line)
             except msgspec.DecodeError as error:
@@ -77,6 +81,20 @@ class Recording:
         for event in self.events():
             if event.kind == "message":
                 yield event.message()
+
+    def groups(self, size: int) -> Iterator[list[Message]]:
+        """Give the data that arrived, so many messages at a time; see events."""
+        group: list[Message] = []
+        try:
+            for message in self.messages():
+                group.append(message)
+                if len(group) == size:
+                    yield group
+                    group = []
+        except FormatError:
+            yield group
+            raise
+        yield group
 
     def _header(self, line: bytes) -> Header:
         try:

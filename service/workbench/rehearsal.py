@@ -1,15 +1,11 @@
 """A rehearsal: what would become of the records of a recording, counted; nothing is loaded."""
 
 from collections import Counter
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Sequence
 
 from service.model import Message
 from service.transform.transform import Transform
 from service.workbench.trial import tried
-
-GROUP = 500
-"""Messages that are looked at together."""
 
 
 class Rehearsal:
@@ -28,14 +24,13 @@ class Rehearsal:
         self.tables: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
 
-    async def run(self, transform: Transform, messages: Iterable[Message]) -> None:
-        """Try all messages.
+    async def run(self, transform: Transform, groups: Iterable[Sequence[Message]]) -> None:
+        """Try all messages, a group at a time.
 
         Raises:
             FormatError: the recording is damaged; what lies before the damage is counted.
         """
-        source = iter(messages)
-        while group := list(islice(source, GROUP)):
+        for group in groups:
             self.messages += len(group)
             for trial in await tried(transform, group):
                 self.records[trial.outcome] += 1
