@@ -23,6 +23,7 @@ from service.provider.hidden import blank, secrets_of
 from service.provider.keep import Keep
 from service.provider.limits import limits
 from service.provider.rules import Rules, is_page
+from service.provider.socks import connector
 from service.provider.token import Tokens
 from service.provider.trust import trust
 from service.provider.wire import heard, sent
@@ -81,11 +82,12 @@ class Provider:
     async def __aenter__(self) -> "Provider":
         if self._tls is not None:
             self.tls = trust(self.name, self._tls)
+        socks = connector(self.proxy, self.tls) if self.proxy is not None else None
         session = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            connector=aiohttp.TCPConnector(ssl=self.tls if self.tls is not None else True),
-            proxy=self.proxy,
+            connector=socks or aiohttp.TCPConnector(ssl=self.tls if self.tls is not None else True),
+            proxy=self.proxy if socks is None else None,
         )
         self._session = await self._stack.enter_async_context(session)
         if isinstance(self._auth, TokenAuthenticator):
