@@ -231,15 +231,19 @@ async def _show(work: Backfill, source: Playback, progress: Progress) -> None:
     """Move the bar with what was read of the file."""
     line, began, size = work.line, time.monotonic(), source.path.stat().st_size
     task = progress.add_task(line.name, total=size, rows=0, rate=0.0, trouble="")
+
+    def update() -> None:
+        rows = line.ledger.session.settled
+        trouble = line.loader.trouble if line.loader is not None else None
+        rate = rows / (time.monotonic() - began)
+        progress.update(task, completed=source.done, rows=rows, rate=rate, trouble=trouble or "")
+
     try:
         while True:
-            rows = line.ledger.session.settled
-            rate = rows / max(time.monotonic() - began, REFRESH)
-            trouble = line.loader.trouble if line.loader is not None else None
-            progress.update(task, completed=source.done, rows=rows, rate=rate, trouble=trouble or "")
+            update()
             await asyncio.sleep(REFRESH)
     finally:
-        progress.update(task, completed=source.done, rows=line.ledger.session.settled)
+        update()
 
 
 def _tell(outcome: Outcome, file: Path) -> None:
