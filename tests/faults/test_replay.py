@@ -187,6 +187,52 @@ async def test_a_scratch_schema_holds_all_that_a_replay_writes_until_it_is_dropp
     assert await fetch(database, schemas) == []
 
 
+GOALS = """\
+database: {url: "${DATABASE_URL}"}
+tables:
+  goals: {key: id, version: v, history: true, columns: {id: text, v: timestamp, n: integer}}
+providers:
+  acme:
+    url: http://127.0.0.1:9
+    feeds:
+      all: {kind: rest, records: goals, absent: delete, delete_when: gone == true, into: goals,
+        map: {id: id, v: v, n: n}}
+"""
+
+
+async def test_what_a_scratch_replay_deletes_is_deleted_there_only(database: str, folder: Path) -> None:
+    (folder / "config.yaml").write_text(GOALS)
+
+    def polls(*sets: list[dict[str, Any]]) -> list[Message]:
+        metas = [{"set": str(number), "page": 0, "last": True} for number in range(len(sets))]
+        bodies = [json.dumps({"goals": each}).encode() for each in sets]
+        return [Message(body, 1.7e9, None, meta) for body, meta in zip(bodies, metas, strict=True)]
+
+    def goal(key: str, second: int, **more: Any) -> dict[str, Any]:
+        return {"id": key, "v": f"2026-01-01T00:00:{second:02}Z", "n": second, **more}
+
+    def play(name: str, messages: list[Message]) -> str:
+        with Writer(folder / name, Header(VERSION, "0.1.0", "acme.all", 1.7e9)) as writer:
+            writer.write([arrived(message, 0) for message in messages])
+        return str(folder / name)
+
+    real = play("real", polls([goal("a", 1), goal("b", 1), goal("c", 1)]))
+    await replayed(folder, database, real)
+    later = play("later", polls([goal("a", 2), goal("b", 1), goal("c", 1)], [goal("a", 3), goal("c", 4, gone=True)]))
+    found = await replayed(folder, database, later, "--diff", "--schema", "beside")
+    assert found["ledger"]["loaded"] == 5
+    assert found["differences"][0]["columns"] == {"v": 1, "n": 1}
+    assert [row["id"] for row in found["differences"][0]["rows_only_table"]] == ["b", "c"]
+    assert await fetch(database, "select id, n from beside.goals") == [("a", 3)]
+    assert len(await fetch(database, "select * from beside.goals_history where id = 'a'")) == 2
+    assert len(await fetch(database, "table beside_headrace.deleted")) == 1
+    assert await fetch(database, "select id, n from goals order by id") == [("a", 1), ("b", 1), ("c", 1)]
+    assert await fetch(database, "table headrace.deleted") == []
+    # Into the real tables a record that deletes does so, but rows are not absent from what was a full set then.
+    await replayed(folder, database, later)
+    assert await fetch(database, "select id, n from goals order by id") == [("a", 3), ("b", 1)]
+
+
 async def test_a_schema_of_somebody_else_is_neither_filled_nor_dropped(database: str, folder: Path) -> None:
     await execute(database, "create schema mine", "create table mine.prices (a int)")
     play = str(write(folder / "play.rec", [price("a", 1)]))
