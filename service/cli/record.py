@@ -22,13 +22,10 @@ from service.provider import Provider
 from service.recording.event import VERSION, Header
 from service.recording.writing import Writer
 from service.sources import Source
+from service.sources.file import File
 
 REFRESH = 0.25
 """Seconds between two looks at how far it is."""
-_ELSEWHERE = {
-    "file": "a file is there already: `headrace backfill --from` reads it again",
-    "webhook": "a webhook is posted to the daemon, which has its address; there is nothing here to connect to",
-}
 
 
 def record(
@@ -42,9 +39,10 @@ def record(
     """Keep raw messages with their timing in a file, over a connection of its own. Ctrl-C ends it, too."""
     settings = read(config)
     source = source_of(settings, feed)
-    kind = str(source.model_dump()["kind"])
-    if kind in _ELSEWHERE:
-        stop(f"{feed} cannot be recorded: {_ELSEWHERE[kind]}", 2)
+    if source.listens:
+        stop(f"{feed} cannot be recorded: it is posted to the daemon, which has its address", 2)
+    if isinstance(source, File):
+        stop(f"{feed} cannot be recorded: it reads files, which `headrace backfill --from` reads again", 2)
     limits = _limits(duration, messages, size)
     try:
         recorder, written, seconds = asyncio.run(_run(settings, feed, source, file, limits))

@@ -19,6 +19,7 @@ from tests.daemon import ROOT
 from tests.exchange import Exchange
 from tests.proxy import Proxy
 from tests.site import Asked, Site
+from tests.unit.cli.commands import command
 
 CONFIG = """\
 database: {url: "${DATABASE_URL:-embedded}"}
@@ -209,23 +210,34 @@ async def test_a_disk_that_is_full_ends_it_and_what_was_written_can_be_read(fold
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("file", "said"),
     [
-        (
-            ("exchange.live", "config.yaml"),
-            1,
-            "config.yaml exists already, and nothing that was recorded is overwritten",
-        ),
-        (("exchange.live", "none/x.rec"), 1, "none/x.rec: No such file or directory"),
-        (("exchange.hook", "x.rec"), 2, "exchange.hook cannot be recorded: a webhook is posted to the daemon"),
-        (("exchange.lives", "x.rec"), 2, "did you mean exchange.live?"),
-        (("exchange.live", "x.rec", "--for", "soon"), 2, "is not a duration"),
+        ("config.yaml", "config.yaml exists already, and nothing that was recorded is overwritten"),
+        ("none/x.rec", "none/x.rec: No such file or directory"),
     ],
 )
-async def test_what_cannot_be_recorded_is_told_in_a_sentence(
-    folder: Path, options: tuple[str, ...], code: int, said: str
-) -> None:
-    found, _, err = await ended(await record(folder, *options, COLUMNS="300"))
-    assert found == code
+async def test_a_file_that_cannot_be_begun_is_told_in_a_sentence(folder: Path, file: str, said: str) -> None:
+    code, _, err = await ended(await record(folder, "exchange.live", file, COLUMNS="300"))
+    assert code == 1
     assert said in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("exchange.hook", "x.rec"), "exchange.hook cannot be recorded: it is posted to the daemon"),
+        (("exchange.lives", "x.rec"), "did you mean exchange.live?"),
+        (("exchange.live", "x.rec", "--for", "soon"), "is not a duration"),
+    ],
+)
+def test_what_cannot_be_recorded_is_told_before_anything_starts(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    said: str,
+) -> None:
+    assert command(monkeypatch, folder, "record", *options) == 2
+    assert said in capsys.readouterr().err
+    assert not (folder / "x.rec").exists()
