@@ -22,7 +22,7 @@ class Writer:
     """A recording that is being written; a context manager.
 
     Args:
-        path: of a file that does not exist.
+        path: of a file that does not exist; its owner alone may read it.
         header: its first line.
 
     Attributes:
@@ -35,7 +35,8 @@ class Writer:
 
     def __init__(self, path: Path, header: Header) -> None:
         self.size = 0
-        self._file = path.open("xb", buffering=0)
+        # What a provider sends may be nobody else's business.
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
         self._add([_encode(header)])
 
     def write(self, events: Sequence[Event]) -> None:

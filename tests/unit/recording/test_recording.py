@@ -104,6 +104,12 @@ def test_nothing_that_was_recorded_is_overwritten(tmp_path: Path) -> None:
     assert len(list(messages(path))) == 3
 
 
+def test_what_a_provider_sent_is_for_its_owners_eyes(tmp_path: Path) -> None:
+    path = tmp_path / "recording"
+    write(path, block(0))
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_recording_of_a_later_release_is_refused_with_what_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "recording"
     with Writer(path, Header(VERSION + 1, "9.0.0", "a.b", 1.0)):
