@@ -11,6 +11,8 @@ from service.cli.demo import demo
 from service.cli.infer import infer
 from service.cli.preview import preview
 from service.cli.quarantine import quarantine
+from service.cli.record import record
+from service.cli.replay import replay
 from service.cli.run import run
 from service.cli.schema import schema
 from service.cli.status import status
@@ -28,7 +30,7 @@ def main() -> None:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (run, demo, check, infer, preview, backfill, status, top, schema, ddl):
+    for command in (run, demo, check, infer, preview, backfill, record, replay, status, top, schema, ddl):
         app.command(command.__name__)(command)
     app.command("test")(run_cases)
     app.add_typer(quarantine)

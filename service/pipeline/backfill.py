@@ -36,11 +36,14 @@ class Backfill:
         source: that reads it.
         config: the whole.
         store: that the rows go to; its tables are there.
+        why: goes before ``what`` in the name of the position.
     """
 
-    def __init__(self, name: str, what: str, source: Source, config: Config, store: Store) -> None:
+    def __init__(
+        self, name: str, what: str, source: Source, config: Config, store: Store, why: str = "backfill"
+    ) -> None:
         provider = name.partition(".")[0]
-        self._key = f"{name}@backfill:{what}"
+        self._key = f"{name}@{why}:{what}"
         self._provider = Provider(provider, config.providers[provider], config.secrets)
         self.line = Line(name, source, self._provider, config, store, self._key)
 

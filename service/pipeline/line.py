@@ -149,6 +149,11 @@ class Line:
         self.started.set()
         await feed.run(stop)
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that the feed's records go to."""
+        return self._transform.tables
+
     def lag(self) -> float:
         """Seconds since the oldest message was received that is not committed; 0 when all are."""
         oldest = self.loader.oldest if self.loader is not None else None

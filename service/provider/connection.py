@@ -14,6 +14,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import DATA_OPCODES, Frame
 from websockets.protocol import Event, State
 
+from service.provider.wire import sent
+
 HIGH_BYTES = 1 << 20
 """Bytes of messages that may wait here before the socket is no longer read."""
 
@@ -57,6 +59,15 @@ class Connection(ClientConnection):
             self._ready.clear()
             self._resume()
         return arrived
+
+    async def say(self, text: str) -> None:
+        """Send a text.
+
+        Raises:
+            ConnectionClosed: the connection is closed.
+        """
+        await self.send(text)
+        sent(text)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, reading on, so that the provider's part of the closing handshake arrives."""
