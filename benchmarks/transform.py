@@ -28,6 +28,7 @@ from service.daemon import COLLECT_EVERY
 from service.lookup import lookup
 from service.model import Message
 from service.pipeline.batch import Batches
+from service.pipeline.breaker import Breaker
 from service.pipeline.ledger import Ledger
 from service.pipeline.worker import Worker
 from service.transform.kinds import KINDS
@@ -227,7 +228,7 @@ async def lag(per_message: int, **feed: Any) -> None:
     body = json.dumps(document).encode()
     await lane.append([Message(body, time.time()) for _ in range(max(1, 40_000 // per_message))])
     batches = Batches(mapping, Bounds())
-    worker = Worker(lane, mapping, batches, Ledger())
+    worker = Worker(lane, mapping, batches, Ledger(), Breaker(FEED, 1000))
     rows = 0
 
     async def work() -> None:

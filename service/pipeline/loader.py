@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 
 import structlog
 
@@ -9,6 +10,7 @@ from service.errors import RowRefused, StoreLost, TableRefused
 from service.model import Commit, Lane, Position
 from service.pipeline.backoff import Backoff
 from service.pipeline.batch import Batch, Batches
+from service.pipeline.breaker import Breaker
 from service.pipeline.events import first_of
 from service.pipeline.ledger import Ledger
 from service.pipeline.timings import Timings
@@ -27,12 +29,22 @@ class Loader:
         trouble: why nothing can be written at the moment, or None.
     """
 
-    def __init__(self, feed: str, store: Store, lane: Lane, batches: Batches, ledger: Ledger, max_wait: float) -> None:
+    def __init__(
+        self,
+        feed: str,
+        store: Store,
+        lane: Lane,
+        batches: Batches,
+        ledger: Ledger,
+        breaker: Breaker,
+        max_wait: float,
+    ) -> None:
         self._feed = feed
         self._store = store
         self._lane = lane
         self._batches = batches
         self._ledger = ledger
+        self._breaker = breaker
         self._max_wait = max_wait
         self._linger = 0.0
         self._at: Commit | None = None
@@ -95,6 +107,7 @@ class Loader:
 
     async def _load(self, batch: Batch) -> None:
         delays = Backoff(ceiling=10)
+        taken_out: Counter[str] = Counter()
         while True:
             started = time.monotonic()
             try:
@@ -102,6 +115,7 @@ class Loader:
             except RowRefused as refused:
                 for each in (refused, *refused.also):
                     batch.take_out(each)
+                    taken_out[each.reason] += 1
             except (StoreLost, TableRefused) as error:
                 await self._wait(error, delays)
             else:
@@ -111,6 +125,7 @@ class Loader:
         seconds = time.monotonic() - started
         self._linger = min(LINGER_FACTOR * seconds, self._max_wait)
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
+        self._breaker.written(len(batch.rows) + taken_out.total(), taken_out)
         self.timings.batch(len(batch.rows), seconds, time.time() - batch.oldest)
         await self._lane.forget(batch.last)
 

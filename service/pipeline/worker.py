@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from service.errors import FormatError
 from service.model import Lane, Message
 from service.pipeline.batch import Batches, Parsed
+from service.pipeline.breaker import Breaker
 from service.pipeline.conflate import gone_before
 from service.pipeline.drift import Drift
 from service.pipeline.ledger import Ledger
@@ -28,6 +30,22 @@ TURN = 0.004
 """Seconds that mapping may take before the loop gets its turn: records that cost more are taken fewer at a time."""
 
 
+class Extras(NamedTuple):
+    """What a feed may have besides its map.
+
+    Attributes:
+        roll: notes who is there, where the feed sends full sets.
+        function: makes records of records before they are mapped.
+        window: leaves out rows that repeat.
+        drift: watches how records change.
+    """
+
+    roll: RollCall | None = None
+    function: Function | None = None
+    window: Window | None = None
+    drift: Drift | None = None
+
+
 class Worker:
     """Decodes and maps the messages of one feed.
 
@@ -36,10 +54,8 @@ class Worker:
         transform: that maps their records.
         batches: that take their rows.
         ledger: is told of the records.
-        roll: notes who is there, where the feed sends full sets.
-        function: makes records of records before they are mapped.
-        window: leaves out rows that repeat.
-        drift: watches how records change.
+        breaker: says whether they may go on.
+        extras: what else the feed has.
     """
 
     def __init__(
@@ -48,20 +64,15 @@ class Worker:
         transform: Transform,
         batches: Batches,
         ledger: Ledger,
-        *,
-        roll: RollCall | None = None,
-        function: Function | None = None,
-        window: Window | None = None,
-        drift: Drift | None = None,
+        breaker: Breaker,
+        extras: Extras | None = None,
     ) -> None:
         self._lane = lane
         self._transform = transform
         self._batches = batches
         self._ledger = ledger
-        self._roll = roll
-        self._function = function
-        self._window = window
-        self._drift = drift
+        self._breaker = breaker
+        self._roll, self._function, self._window, self._drift = extras or Extras()
         self._slice = SLICE
 
     async def run(self, after: int) -> None:
@@ -71,6 +82,8 @@ class Worker:
                 parsed = await self._parse(group.messages, after + 1 - group.first)
                 if self._roll is not None:
                     parsed.sweep = self._roll.note(parsed.messages[0], parsed)
+                if not await self._breaker.admit(parsed):
+                    return
                 await self._batches.add(after + 1, parsed)
                 if self._batches.abandoned:
                     return

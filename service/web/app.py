@@ -76,8 +76,8 @@ class Pages:
             if line is None or line.feed is None:
                 known = [line.name for line in self._overview.lines]
                 return _json({"error": f"no feed {request.match_info['feed']!r}; there are {known}"}, 404)
-            {"pause": line.feed.pause, "resume": line.feed.resume, "poll": line.feed.poll}[action]()
-            return _json({"feed": line.name, "state": line.feed.state}, 202)
+            {"pause": line.feed.pause, "resume": line.resume, "poll": line.feed.poll}[action]()
+            return _json({"feed": line.name, "state": line.state}, 202)
 
         return handle
 
