@@ -14,6 +14,7 @@ from service.cli.quarantine import quarantine
 from service.cli.run import run
 from service.cli.schema import schema
 from service.cli.status import status
+from service.cli.tap import tap
 from service.cli.test import run_cases
 from service.cli.top import top
 
@@ -28,7 +29,7 @@ def main() -> None:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (run, demo, check, infer, preview, backfill, status, top, schema, ddl):
+    for command in (run, demo, check, infer, preview, backfill, status, top, tap, schema, ddl):
         app.command(command.__name__)(command)
     app.command("test")(run_cases)
     app.add_typer(quarantine)

@@ -19,6 +19,7 @@ from service.pipeline.inlet import Inlet
 from service.pipeline.ledger import Ledger
 from service.pipeline.loader import Loader
 from service.pipeline.rollcall import RollCall
+from service.pipeline.tap import Tap
 from service.pipeline.worker import Extras, Worker
 from service.provider import Provider
 from service.sources import Source
@@ -49,6 +50,7 @@ class Line:
         started: set once the feed receives.
         breaker: holds the feed up while most of its records are refused.
         parked: set once it did.
+        tap: shows its records to those who listen.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Line:
         self._extras = Extras(self._roll, function_of(self._transform), self._window, self._drift)
         self.parked = asyncio.Event()
         self.breaker = Breaker(name, source.breaker, self._park)
+        self.tap = Tap(self._transform, source, config.tables)
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None
@@ -96,15 +99,18 @@ class Line:
         feed.position = lane.last_position
         batches = Batches(self._transform, self._config.batch, self._window)
         max_wait = self._config.batch.max_wait
-        loader = self.loader = Loader(self._key, self._store, lane, batches, self.ledger, self.breaker, max_wait)
-        worker = Worker(lane, self._transform, batches, self.ledger, self.breaker, self._extras)
+        loader = self.loader = Loader(
+            self._key, self._store, lane, batches, self.ledger, self.breaker, self.tap, max_wait
+        )
+        worker = Worker(lane, self._transform, batches, self.ledger, self.breaker, self.tap, self._extras)
         standing = asyncio.Event()
-        async with asyncio.TaskGroup() as loading:
-            loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")
-            async with self._closing(lane, loader, durable=buffer.durable), asyncio.TaskGroup() as appending:
-                appending.create_task(inlet.run(), name=f"{self.name} inlet")
-                async with inlet:
-                    await self._receive(feed, standing, stop)
+        with contextlib.closing(self.tap):
+            async with asyncio.TaskGroup() as loading:
+                loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")
+                async with self._closing(lane, loader, durable=buffer.durable), asyncio.TaskGroup() as appending:
+                    appending.create_task(inlet.run(), name=f"{self.name} inlet")
+                    async with inlet:
+                        await self._receive(feed, standing, stop)
 
     @contextlib.asynccontextmanager
     async def _closing(self, lane: Lane, loader: Loader, *, durable: bool) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from service.pipeline.batch import Batch, Batches
 from service.pipeline.breaker import Breaker
 from service.pipeline.events import first_of
 from service.pipeline.ledger import Ledger
+from service.pipeline.tap import Tap
 from service.pipeline.timings import Timings
 from service.store.store import Store
 
@@ -37,6 +38,7 @@ class Loader:
         batches: Batches,
         ledger: Ledger,
         breaker: Breaker,
+        tap: Tap,
         max_wait: float,
     ) -> None:
         self._feed = feed
@@ -45,6 +47,7 @@ class Loader:
         self._batches = batches
         self._ledger = ledger
         self._breaker = breaker
+        self._tap = tap
         self._max_wait = max_wait
         self._linger = 0.0
         self._at: Commit | None = None
@@ -111,7 +114,8 @@ class Loader:
         while True:
             started = time.monotonic()
             try:
-                commit, counts, tables = await self._store.commit(batch.write(self._feed, self._lane.id, self._at))
+                write = batch.write(self._feed, self._lane.id, self._at)
+                commit, counts, tables = await self._store.commit(write)
             except RowRefused as refused:
                 for each in (refused, *refused.also):
                     batch.take_out(each)
@@ -125,6 +129,8 @@ class Loader:
         seconds = time.monotonic() - started
         self._linger = min(LINGER_FACTOR * seconds, self._max_wait)
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
+        if self._tap.listeners:
+            self._tap.committed(write.rows, write.refusals[len(write.refusals) - taken_out.total() :])
         self._breaker.written(len(batch.rows) + taken_out.total(), taken_out)
         self.timings.batch(len(batch.rows), seconds, time.time() - batch.oldest)
         await self._lane.forget(batch.last)

@@ -16,6 +16,7 @@ from service.pipeline.conflate import gone_before
 from service.pipeline.drift import Drift
 from service.pipeline.ledger import Ledger
 from service.pipeline.rollcall import RollCall
+from service.pipeline.tap import Tap
 from service.transform.custom import Applied, Function
 from service.transform.dedupe import Window
 from service.transform.transform import Mapped, Piece, Transform
@@ -55,6 +56,7 @@ class Worker:
         batches: that take their rows.
         ledger: is told of the records.
         breaker: says whether they may go on.
+        tap: shows them to those who listen.
         extras: what else the feed has.
     """
 
@@ -65,6 +67,7 @@ class Worker:
         batches: Batches,
         ledger: Ledger,
         breaker: Breaker,
+        tap: Tap,
         extras: Extras | None = None,
     ) -> None:
         self._lane = lane
@@ -72,6 +75,7 @@ class Worker:
         self._batches = batches
         self._ledger = ledger
         self._breaker = breaker
+        self._tap = tap
         self._roll, self._function, self._window, self._drift = extras or Extras()
         self._slice = SLICE
 
@@ -82,6 +86,8 @@ class Worker:
                 parsed = await self._parse(group.messages, after + 1 - group.first)
                 if self._roll is not None:
                     parsed.sweep = self._roll.note(parsed.messages[0], parsed)
+                if self._tap.listeners:
+                    self._tap.parsed(parsed)
                 if not await self._breaker.admit(parsed):
                     return
                 await self._batches.add(after + 1, parsed)

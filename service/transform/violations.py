@@ -57,6 +57,15 @@ def shown(value: Any, *names: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+def masked(value: Any) -> Any:
+    """Give a decoded value with three stars in place of what looks like a secret."""
+    if isinstance(value, dict):
+        return {key: "***" if isinstance(key, str) and is_secret(key) else masked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(item) for item in value]
+    return _PASSWORD.sub("***@", value) if isinstance(value, str) else value
+
+
 def is_secret(name: str) -> bool:
     """Say whether a field of this name, or a path to it, holds what should not be shown: a password, a token."""
     return _SECRET.search(name) is not None
