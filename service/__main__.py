@@ -8,6 +8,7 @@ from service.cli.backfill import backfill
 from service.cli.check import check
 from service.cli.ddl import ddl
 from service.cli.demo import demo
+from service.cli.explain import explain
 from service.cli.infer import infer
 from service.cli.preview import preview
 from service.cli.quarantine import quarantine
@@ -29,7 +30,7 @@ def main() -> None:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (run, demo, check, infer, preview, backfill, status, top, tap, schema, ddl):
+    for command in (run, demo, check, infer, preview, backfill, status, top, tap, explain, schema, ddl):
         app.command(command.__name__)(command)
     app.command("test")(run_cases)
     app.add_typer(quarantine)
