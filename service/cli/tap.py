@@ -18,7 +18,7 @@ from rich.text import Text
 
 from service.cli.options import ConfigPath, UrlOption, console, read, stop
 from service.errors import StartError
-from service.pipeline.tap import Stage
+from service.pipeline.listener import Stage
 from service.workbench.daemon_status import address
 from service.workbench.daemon_tap import listen
 from service.workbench.outline import outline

@@ -6,8 +6,8 @@ from typing import cast, get_args
 import orjson
 from aiohttp import web
 
+from service.pipeline.listener import Stage, every, sampled
 from service.pipeline.overview import Overview
-from service.pipeline.tap import Stage, every, sampled
 
 MOST = 8
 """Who may listen at a time, at all feeds together."""

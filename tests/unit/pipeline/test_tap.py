@@ -11,7 +11,8 @@ from service.config.feeds import FeedSettings
 from service.config.tables import Table
 from service.model import Message, Refusal
 from service.pipeline.batch import Parsed
-from service.pipeline.tap import LARGEST, QUEUED, Listener, Tap, every, sampled
+from service.pipeline.listener import QUEUED, Listener, every, sampled
+from service.pipeline.tap import LARGEST, Tap
 from service.transform.transform import Piece, Transform
 
 COLUMNS = {
