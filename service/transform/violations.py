@@ -58,17 +58,27 @@ def shown(value: Any, *names: str) -> str:
 
 
 def masked(value: Any) -> Any:
-    """Give a decoded value with three stars in place of what looks like a secret."""
-    if isinstance(value, dict):
-        return {key: "***" if isinstance(key, str) and is_secret(key) else masked(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(item) for item in value]
-    return _masked(value) if isinstance(value, str) else value
+    """Give a decoded value with three stars in place of what looks like a secret; only its kind if it has no end."""
+    try:
+        return _without_secrets(value)
+    except RecursionError:
+        return kind_of(value)
 
 
 def is_secret(name: str) -> bool:
     """Say whether a field of this name, or a path to it, holds what should not be shown: a password, a token."""
     return _SECRET.search(name) is not None
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: "***" if isinstance(key, str) and is_secret(key) else _without_secrets(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item) for item in value]
+    return _masked(value) if isinstance(value, str) else value
 
 
 def _masked(text: str) -> str:

@@ -1,7 +1,6 @@
 """The traces of one key: every record that is still known and holds it, from the quarantine, the buffer and files."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from copy import deepcopy
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -125,8 +124,10 @@ class Tracer:
             refusal = transform.undecodable(message, error)
             return [Trace(message.received_at, place, feed, 0, "mentioned", message.body, f"refused: {refusal.detail}")]
         found: list[Trace] = []
+        function = self._functions[feed]
+        given = records if function is None else transform.decode(message)  # it may change what it is given
         for number, record in enumerate(records):
-            verdicts = await self._attempts(feed, message, record)
+            verdicts = await attempts(transform, function, message, given[number])
             found += self._judged(feed, place, message, number, record, verdicts)
         return found
 
@@ -144,7 +145,7 @@ class Tracer:
             record = None
         verdicts: Sequence[Verdict] = []
         if record is not None:
-            verdicts = await self._attempts(feed, message, record)
+            verdicts = await attempts(transform, self._functions[feed], message, transform.reread(message))
         rows = [verdict for verdict in verdicts if self._is_ours(finder, verdict)]
         if not rows and not (record is not None and finder.claims(record, message)):
             if not finder.mentions(record, message, message.body):
@@ -176,11 +177,6 @@ class Tracer:
                 why = f"refused: {verdict.detail}"
                 found.append(Trace(message.received_at, place, feed, number, "mentioned", raw, why))
         return found
-
-    async def _attempts(self, feed: str, message: Message, record: Any) -> Sequence[Verdict]:
-        function = self._functions[feed]  # which may change what it is given
-        tried = record if function is None else deepcopy(record)
-        return await attempts(self._transforms[feed], function, message, tried)
 
     def _is_ours(self, finder: Finder, verdict: Verdict) -> bool:
         table = verdict.table or finder.table

@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.config.feeds import FeedSettings
 from service.config.tables import Table
+from service.errors import FormatError
 from service.model import Message, Refusal
 from service.pipeline.batch import Parsed
 from service.pipeline.listener import QUEUED, Listener, every, sampled
@@ -142,6 +143,18 @@ async def test_what_is_too_long_is_shortened() -> None:
     assert first["shortened"]
     assert len(json.dumps(first)) < 1000
     assert second["record"] == {"id": "b"}
+
+
+@given(st.integers(1, 5000))
+@settings(max_examples=20, deadline=None)
+def test_a_record_of_any_depth_stops_nobody(depth: int) -> None:
+    tested = tap()
+    with tested.listening("raw", every(1)):
+        try:
+            found = parsed('[{"id": "a", "deep": ' + "[" * depth + "]" * depth + "}]")
+        except FormatError:
+            return
+        tested.parsed(found)
 
 
 async def test_a_feed_that_stops_says_so_once() -> None:
