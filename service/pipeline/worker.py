@@ -102,6 +102,9 @@ class Worker:
         are taken one by one.
         """
         parsed = Parsed()
+        if self._drift is not None and self._drift.is_due():
+            self._look(self._drift, messages[first])
+            await asyncio.sleep(0)  # a page took its time to decode, as it does below
         *pieces, last = self._decode(messages, first, min(self._slice, self._batches.room), parsed)
         self._ledger.decoded(parsed.received)
         if len(last.records) > self._slice:
@@ -145,16 +148,14 @@ class Worker:
         self._slice = max(1, min(SLICE, 2 * self._slice, int(count * TURN / took) if took else SLICE))
         return mapped
 
-    def _look(self, message: Message) -> None:
+    def _look(self, drift: Drift, message: Message) -> None:
         """Let the drift see what a message holds, whatever of it is mapped."""
-        if self._drift is not None and self._drift.is_due():
-            with contextlib.suppress(FormatError):
-                self._drift.sample(self._transform.decode(message))
+        with contextlib.suppress(FormatError):
+            drift.sample(self._transform.decode(message))
 
     def _decode(self, messages: Sequence[Message], first: int, most: int, parsed: Parsed) -> list[Piece]:
         pieces: list[Piece] = []
         size = 0
-        self._look(messages[first])
         for number in range(first, len(messages)):
             message = messages[number]
             if message.meta is not None:
