@@ -82,6 +82,7 @@ class Worker:
     async def run(self, after: int) -> None:
         """Work through the lane from the message that follows sequence number ``after`` until the lane ends."""
         while (group := await self._lane.read(after, READ_BYTES)) is not None:
+            after = max(after, group.first - 1)  # what lay before is gone: damaged, or forgotten by an earlier run
             while after < group.last:
                 parsed = await self._parse(group.messages, after + 1 - group.first)
                 if self._roll is not None:
