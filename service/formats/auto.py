@@ -13,7 +13,7 @@ from service.formats import PIECE, Cutter, Format, Piece
 from service.model import Message
 
 _FORMATS = "service.formats"
-_LOOK = 64 << 10
+LOOK = 64 << 10
 """Bytes of a body that are looked at."""
 _DEFAULT = "json"
 """What is tried where nothing tells: its error message shows how the message begins."""
@@ -41,7 +41,7 @@ class Auto(Format):
             return _format(kind).typed(records, shape)
 
         def decode(message: Message) -> list[Any]:
-            kind = choose(message.meta or {}, message.body[:_LOOK])
+            kind = choose(message.meta or {}, message.body[:LOOK])
             if (read := reader(kind)) is not None:
                 return read(message)
             found = _format(kind).decode(message, records)
@@ -76,7 +76,7 @@ class Auto(Format):
         def reader(kind: str) -> Callable[[Message], Any]:
             return _format(kind).glance(path)
 
-        return lambda message: reader(choose(message.meta or {}, message.body[:_LOOK]))(message)
+        return lambda message: reader(choose(message.meta or {}, message.body[:LOOK]))(message)
 
     def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:
         """Look at the body's beginning, then cut it as what it is; see Format."""
@@ -87,7 +87,7 @@ class Auto(Format):
         return self._of(message).kind_of(message)
 
     def _of(self, message: Message) -> Format:
-        return _format(choose(message.meta or {}, message.body[:_LOOK]))
+        return _format(choose(message.meta or {}, message.body[:LOOK]))
 
 
 class _Choosing(Cutter):
@@ -112,7 +112,7 @@ class _Choosing(Cutter):
         if self._cutter is None:
             self._start.append(data)
             self._size += len(data)
-            if self._size < min(_LOOK, self._wanted):
+            if self._size < min(LOOK, self._wanted):
                 return None
             data = b"".join(self._start)
         piece = self._begin().feed(data)
@@ -127,7 +127,7 @@ class _Choosing(Cutter):
 
     def _begin(self) -> Cutter:
         if self._cutter is None:
-            self._kind = choose(self._meta, b"".join(self._start)[:_LOOK])
+            self._kind = choose(self._meta, b"".join(self._start)[:LOOK])
             self._cutter = _format(self._kind).cutter(self._meta, self._records, self._wanted)
             self._start.clear()
         return self._cutter

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from functools import partial
 
 import structlog
@@ -10,8 +11,10 @@ from service.errors import RowRefused, StoreLost, TableRefused
 from service.model import Commit, Lane, Position
 from service.pipeline.backoff import Backoff
 from service.pipeline.batch import Batch, Batches
+from service.pipeline.breaker import Breaker
 from service.pipeline.events import first_of
 from service.pipeline.ledger import Ledger
+from service.pipeline.tap import Tap
 from service.pipeline.timings import Timings
 from service.pipeline.turns import NotYet, Turn
 from service.store.store import Store
@@ -29,12 +32,24 @@ class Loader:
         trouble: why nothing can be written at the moment, or None.
     """
 
-    def __init__(self, feed: str, store: Store, lane: Lane, batches: Batches, ledger: Ledger, max_wait: float) -> None:
+    def __init__(
+        self,
+        feed: str,
+        store: Store,
+        lane: Lane,
+        batches: Batches,
+        ledger: Ledger,
+        breaker: Breaker,
+        tap: Tap,
+        max_wait: float,
+    ) -> None:
         self._feed = feed
         self._store = store
         self._lane = lane
         self._batches = batches
         self._ledger = ledger
+        self._breaker = breaker
+        self._tap = tap
         self._max_wait = max_wait
         self._linger = 0.0
         self._at: Commit | None = None
@@ -126,6 +141,7 @@ class Loader:
 
     async def _load(self, batch: Batch, turn: Turn) -> None:
         delays = Backoff(ceiling=10)
+        taken_out: Counter[str] = Counter()
         while True:
             started = time.monotonic() - turn.waited
             try:
@@ -137,6 +153,7 @@ class Loader:
             except RowRefused as refused:
                 for each in (refused, *refused.also):
                     batch.take_out(each)
+                    taken_out[each.reason] += 1
             except (StoreLost, TableRefused) as error:
                 turn.held_up.set()
                 await self._wait(error, delays)
@@ -149,6 +166,9 @@ class Loader:
         seconds = time.monotonic() - turn.waited - started
         self._linger = min(LINGER_FACTOR * seconds, self._max_wait)
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
+        if self._tap.listeners:
+            self._tap.committed(write.rows, write.refusals[len(write.refusals) - taken_out.total() :])
+        self._breaker.written(len(batch.rows) + taken_out.total(), taken_out)
         self.timings.batch(len(batch.rows), seconds, time.time() - batch.oldest)
 
     async def _after(self, turn: Turn) -> None:

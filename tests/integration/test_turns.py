@@ -14,8 +14,10 @@ from service.config.settings import Batch as Bounds
 from service.config.tables import Table
 from service.model import Lane, Message
 from service.pipeline.batch import Batches
+from service.pipeline.breaker import Breaker
 from service.pipeline.ledger import Ledger
 from service.pipeline.loader import Loader
+from service.pipeline.tap import Tap
 from service.pipeline.turns import NotYet, Turn
 from service.pipeline.worker import Worker
 from service.sources.rest import Rest
@@ -47,12 +49,13 @@ async def loading(store: Store, lane: Lane) -> AsyncIterator[Loader]:
     """Transform and load what the lane holds until it is closed."""
     transform = Transform("acme.things", FEED, TABLES)
     batches, ledger = Batches(transform, Bounds(max_rows=ROWS)), Ledger()
-    loader = Loader("acme.things", store, lane, batches, ledger, 0.0)
+    breaker, tap = Breaker("acme.things", 0), Tap(transform, FEED, TABLES)
+    loader = Loader("acme.things", store, lane, batches, ledger, breaker, tap, 0.0)
     await loader.position()
 
     async def work() -> None:
         async with batches:
-            await Worker(lane, transform, batches, ledger).run(0)
+            await Worker(lane, transform, batches, ledger, breaker, tap).run(0)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(loader.run())
