@@ -69,6 +69,9 @@ class Line:
         self._function = function_of(self._transform)
         loaded = {each: config.tables[each] for each in self._transform.tables}
         self._window = Window(source.dedupe, loaded) if source.dedupe is not None else None
+        # Nobody would look after what waits for its row when a backfill is over.
+        waits = key is None and any(branch.partial for branch in source.branches)
+        self._wait_for_row = source.wait_for_row if waits else None
         self._drift: Drift | None = None
         if source.on_drift != "ignore":
             self._drift = Drift(name, self._transform.fields, is_strict=source.on_drift == "quarantine")
@@ -91,7 +94,7 @@ class Line:
         feed.position = lane.last_position
         batches = Batches(self._transform, self._config.batch, self._window)
         max_wait = self._config.batch.max_wait
-        loader = self.loader = Loader(self._key, self._store, lane, batches, self.ledger, max_wait)
+        loader = self.loader = Loader(self._key, self._store, lane, batches, self.ledger, max_wait, self._wait_for_row)
         worker = Worker(
             lane,
             self._transform,
@@ -136,8 +139,10 @@ class Line:
         standing.set()
         async with asyncio.TaskGroup() as committing:
             committing.create_task(loader.run(), name=f"{self.name} loader")
+            settling = committing.create_task(loader.settle(), name=f"{self.name} waiting")
             async with batches:
                 await worker.run(after)
+            settling.cancel()
 
     async def _receive(self, feed: Feed, standing: asyncio.Event, stop: asyncio.Event) -> None:
         """Run the feed from where its lane, or else the database, says that it stands."""

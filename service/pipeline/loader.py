@@ -1,6 +1,7 @@
 """The loader: commits one batch after another, and owns every failure of the database."""
 
 import asyncio
+import contextlib
 import time
 
 import structlog
@@ -18,22 +19,44 @@ log = structlog.get_logger()
 
 LINGER_FACTOR = 2.0
 """How many commit times a row may wait for company: keeps the database two thirds idle when little arrives."""
+SETTLE_EVERY = 0.5
+"""Seconds between two looks at what waits for its row, while something does."""
 
 
 class Loader:
     """Writes the batches of one feed, in order, each with the position that it brings the feed to.
 
+    Args:
+        feed: the name that its position is kept under.
+        store: that is written to.
+        lane: that may forget what is committed.
+        batches: that are written.
+        ledger: that is told of them.
+        max_wait: seconds that a row waits for company at most.
+        wait: seconds that a delta waits for its row; None for a feed without deltas.
+
     Attributes:
         trouble: why nothing can be written at the moment, or None.
     """
 
-    def __init__(self, feed: str, store: Store, lane: Lane, batches: Batches, ledger: Ledger, max_wait: float) -> None:
+    def __init__(
+        self,
+        feed: str,
+        store: Store,
+        lane: Lane,
+        batches: Batches,
+        ledger: Ledger,
+        max_wait: float,
+        wait: float | None = None,
+    ) -> None:
         self._feed = feed
         self._store = store
         self._lane = lane
         self._batches = batches
         self._ledger = ledger
         self._max_wait = max_wait
+        self._wait_for_row = wait
+        self._turn = asyncio.Lock()
         self._linger = 0.0
         self._at: Commit | None = None
         self._loading: Batch | None = None
@@ -93,12 +116,27 @@ class Loader:
                 return
             self._loading = None
 
+    async def settle(self) -> None:
+        """Every while, settle what waited for its row; for ever."""
+        while True:
+            await asyncio.sleep(SETTLE_EVERY)
+            if not self._ledger.waiting:
+                continue
+            # Where the database is away there is another time; the feed's own batches tell of it.
+            with contextlib.suppress(StoreLost, TableRefused):
+                async with self._turn:
+                    commit, counts, tables = await self._store.settle(self._feed)
+                    self._ledger.settle(commit, counts, tables, 0, time.time())
+
     async def _load(self, batch: Batch) -> None:
         delays = Backoff(ceiling=10)
         while True:
             started = time.monotonic()
             try:
-                commit, counts, tables = await self._store.commit(batch.write(self._feed, self._lane.id, self._at))
+                async with self._turn:
+                    write = batch.write(self._feed, self._lane.id, self._at, self._wait_for_row)
+                    commit, counts, tables = await self._store.commit(write)
+                    self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
             except RowRefused as refused:
                 for each in (refused, *refused.also):
                     batch.take_out(each)
@@ -110,7 +148,6 @@ class Loader:
         self._at = commit
         seconds = time.monotonic() - started
         self._linger = min(LINGER_FACTOR * seconds, self._max_wait)
-        self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
         self.timings.batch(len(batch.rows), seconds, time.time() - batch.oldest)
         await self._lane.forget(batch.last)
 

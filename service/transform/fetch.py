@@ -1,13 +1,16 @@
 """Where a column's value comes from: the lines that walk its paths in the record ``r`` or the message ``m``."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from service.config.paths import parse_path
+from service.config.paths import Path, parse_path
 from service.model import Message
 from service.transform.code import Code, indented
 from service.transform.shape import Shape
 from service.transform.violations import Violation, kind_of
+
+_ABSENT = object()
 
 
 def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool, shape: Shape | None = None) -> None:
@@ -23,6 +26,32 @@ def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool, sh
     for number, path in enumerate(paths):
         lines = _walk(code, path, feed, lists=lists, shape=shape)
         code.add(*(lines if number == 0 else ["if v is None:", *indented(lines)]))
+
+
+def emit_presence(code: Code, paths: Sequence[Path]) -> None:
+    """Add the lines that leave in ``p`` whether any of the paths is there in the record ``r``, decoded whole.
+
+    A path is there if each of its steps is, whatever it leads to: null as well.
+    """
+    absent = code.constant(_ABSENT)
+    for number, path in enumerate(paths):
+        lines = ["p = r"]
+        for step in path:
+            constant = code.constant(step)
+            if isinstance(step, int):
+                lines.append(f"p = p[{constant}] if type(p) is list and len(p) > {constant} else {absent}")
+            else:
+                lines.append(f"p = p.get({constant}, {absent}) if type(p) is dict else {absent}")
+        lines.append(f"p = p is not {absent}")
+        code.add(*(lines if number == 0 else ["if not p:", *indented(lines)]))
+
+
+def inside(written: str) -> Path | None:
+    """Give where in the record a path leads; None where it leads to what every record has: the envelope, the whole."""
+    path = parse_path(written)
+    if not written.startswith("$"):
+        return path
+    return path[1:] or None if path[0] == "$record" else None
 
 
 def _walk(code: Code, written: str, feed: str, *, lists: bool, shape: Shape | None) -> list[str]:

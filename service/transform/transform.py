@@ -10,7 +10,7 @@ from service.config.tables import Table
 from service.errors import FormatError
 from service.formats import Broken, Format
 from service.model import Message, Refusal, Row
-from service.transform.explain import Verdict, refused_by_database
+from service.transform.explain import Verdict, carried_names, refused_by_database
 from service.transform.keys import Keys
 from service.transform.routes import Routes
 from service.transform.violations import Violation, shown
@@ -167,7 +167,12 @@ class Transform:
         if not rows:
             return verdicts[0] if verdicts else Verdict()
         route = self._routes.of(record)
-        return Verdict(rows[0]) if route is None else Verdict(rows[0], table=route.name, map=route.map)
+        if route is None:
+            return Verdict(rows[0])
+        names = [column.name for column in route.columns]
+        is_delta = route.partial and len(rows[0]) > len(names) + (route.name in self.deletable)
+        carried = carried_names(rows[0][-1] if is_delta else None, names)
+        return Verdict(rows[0], table=route.name, map=route.map, carried=carried)
 
     def reread(self, message: Message) -> Any:
         """Give the record that a refusal kept; the message's body is the record's own bytes.
