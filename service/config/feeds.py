@@ -133,7 +133,7 @@ class FeedSettings(Connector):
         """The routes; a feed without any has one, made of its own options. A missing map is left to the table."""
         if self.routes or self.into is None:
             return self.routes
-        options = {"where": None, "delete_when": self.delete_when, "partial": self.partial}
+        options: Any = {"where": None, "delete_when": self.delete_when, "partial": self.partial}
         return (Route.model_construct(into=self.into, map=self.map or {}, **options),)
 
     @model_validator(mode="after")

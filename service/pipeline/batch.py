@@ -163,7 +163,7 @@ class Batch:
         return tables
 
     def write(self, feed: str, lane: str, before: Commit | None, wait: float | None = None) -> Write:
-        """Give what the store writes; ``wait`` is how many seconds a delta waits for its row, None where there is none."""
+        """Give what the store writes; ``wait`` is how many seconds deltas wait for their rows, if there are any."""
         return Write(
             feed=feed,
             rows=self._by_table(),

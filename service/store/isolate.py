@@ -20,7 +20,9 @@ _CHANGED_ON_THE_WAY = sa.text(
 """Whether a trigger sees rows before the constraints do (BEFORE, FOR EACH ROW: pg_trigger.h)."""
 
 
-async def refused_rows(connection: AsyncConnection, upsert: Upsert | Partial, rows: Sequence[Row]) -> dict[int, RowFault]:
+async def refused_rows(
+    connection: AsyncConnection, upsert: Upsert | Partial, rows: Sequence[Row]
+) -> dict[int, RowFault]:
     """Find rows that are refused, by index, in a transaction that will be rolled back.
 
     There may be more than are found at once: whoever takes these out and tries again finds the others.
@@ -31,7 +33,11 @@ async def refused_rows(connection: AsyncConnection, upsert: Upsert | Partial, ro
 async def _sieved(connection: AsyncConnection, upsert: Upsert | Partial, rows: Sequence[Row]) -> dict[int, RowFault]:
     """Find rows that the COPY into an empty table with the constraints of the target names, one after another."""
     refused: dict[int, RowFault] = {}
-    if isinstance(upsert, Partial) or upsert.sieve_sql is None or (await connection.execute(_CHANGED_ON_THE_WAY, {"name": upsert.name})).scalar_one():
+    if (
+        isinstance(upsert, Partial)
+        or upsert.sieve_sql is None
+        or (await connection.execute(_CHANGED_ON_THE_WAY, {"name": upsert.name})).scalar_one()
+    ):
         return refused
     await connection.execute(sa.text(upsert.sieve_sql))
     first = 0

@@ -5,7 +5,7 @@ order they stay as they are, and are not written.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -14,24 +14,9 @@ from sqlalchemy.sql.expression import ColumnElement
 from service.config.tables import Table
 from service.store.compare import differ, json_key, not_older, same_key
 from service.store.schema import column_versions
+from service.store.stage import Marks
 
 _NOTHING = sa.cast(sa.literal_column("'{}'"), pg.JSONB)
-
-
-class Marks(NamedTuple):
-    """The columns of the stage beside those of the table.
-
-    Attributes:
-        shape: which set of columns the row carries; see ``Merge``.
-        versions: of columns that are not the row's own, by name; null where there are none.
-        number: of the row in the stage.
-        asked: whether to tell of the row by itself, rather than to count it.
-    """
-
-    shape: str
-    versions: str
-    number: str
-    asked: str
 
 
 class Merge:

@@ -1,12 +1,10 @@
 """The writes of a table that partial feeds load into: deltas are merged with the row, or wait until there is one."""
 
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.config.tables import Table
@@ -15,14 +13,14 @@ from service.model import Counts, Row
 from service.store import waiting
 from service.store.compare import json_key, not_older, same_key
 from service.store.deltas import Delta, Merged, Merging, count_lost, outcomes
-from service.store.exactness import Exactness
 from service.store.found import Found
-from service.store.merge import Marks, Merge
+from service.store.merge import Merge
 from service.store.schema import column_versions
-from service.store.sqlstate import RowFault, faults, unencodable
+from service.store.sqlstate import RowFault, faults
+from service.store.stage import Stage
 from service.store.tables import DIALECT
 from service.store.tombstones import Deletion, buried
-from service.store.upsert import driver_of, lock_sql
+from service.store.upsert import lock_sql
 from service.store.waiting import Room, Waiting
 from service.store.write import Patience
 
@@ -87,8 +85,6 @@ class Partial:
         self._target, self._settings, self._deletable = target, settings, deletable
         self._names = tuple(settings.columns)
         self._merging = Merging(settings)
-        self._marks = marks = Marks(*(_free(self._names, name) for name in Marks._fields))
-        self._flag = _free(self._names, "deleted")
         self.name = str(DIALECT.identifier_preparer.format_table(target))
         there = found.columns if found is not None else {}
         self._required = [
@@ -96,28 +92,14 @@ class Partial:
             for name, column in settings.columns.items()
             if not column.null or not there.get(name, {"nullable": True})["nullable"]
         ]
-        rounding = {name: kind for name, kind in found.rounding.items() if name in self._names} if found else {}
-        kinds = (sa.Integer(), pg.JSONB(), sa.Integer(), sa.Boolean(), sa.Boolean())
-        further = dict(zip((*marks, self._flag), kinds, strict=True))
-        stage = self._stage = sa.Table(
-            f"headrace_stage_{number}",
-            sa.MetaData(),
-            *(sa.Column(name, target.c[name].type) for name in self._names),
-            *(sa.Column(name, kind) for name, kind in further.items()),
-            schema="pg_temp",
-        )
-        self._exactness = Exactness(stage, rounding) if rounding else None
-        held = [target.c[name] for name in self._names]
-        held = [sa.cast(each, each.type).label(each.name) if each.name in rounding else each for each in held]
-        staged = sa.select(*held, *(sa.cast(sa.null(), kind).label(name) for name, kind in further.items()))
-        made = f"CREATE TEMPORARY TABLE {stage.name} ON COMMIT DROP AS {staged.compile(dialect=DIALECT)} WITH NO DATA"
-        self.stage_sql = f"{lock_sql(target)};\n{_TERMS};\n{made}"
-        self._merge = Merge(target, stage, marks, settings, self._required).statement
-        self._room = Room(target.name, stage, marks.number, tuple(further), settings.key)
-        self._deletion = Deletion(target, stage, settings, self._flag) if deletable else None
+        self._stage = stage = Stage(target, settings, number, found)
+        self.stage_sql = f"{lock_sql(target)};\n{_TERMS};\n{stage.sql}"
+        self._merge = Merge(target, stage.table, stage.marks, settings, self._required).statement
+        self._room = Room(target.name, stage.table, stage.marks.number, stage.marks, settings.key)
+        self._deletion = Deletion(target, stage.table, settings, stage.marks.deleted) if deletable else None
         self._buried = None
         if deletable and settings.version is not None:
-            self._buried = buried(target, stage, settings, stage.c[marks.number])
+            self._buried = buried(target, stage.table, settings, stage.table.c[stage.marks.number])
 
     async def load(self, connection: AsyncConnection, rows: Sequence[Row], patience: Patience | None) -> Counts:
         """Write the rows of a batch, and what waited for them; the temporary table exists and is empty.
@@ -157,7 +139,7 @@ class Partial:
 
     async def empty(self, connection: AsyncConnection) -> None:
         """Empty the temporary table for the next rows of the same transaction."""
-        await connection.execute(sa.text(f"TRUNCATE pg_temp.{self._stage.name}"))
+        await self._stage.empty(connection)
 
     async def forget(self, connection: AsyncConnection, keys: sa.Table) -> None:
         """Forget the versions of columns of rows that are deleted, whose keys a table holds."""
@@ -169,8 +151,8 @@ class Partial:
     async def _loaded(self, connection: AsyncConnection, own: list[Delta]) -> Result:
         """Merge records with what waits for the same rows, but without what is older than a deletion."""
         groups = self._merging.merged(own)
-        await self._copy(connection, groups)
-        tombs = {} if self._buried is None else dict((await connection.execute(self._buried)).tuples().all())
+        await self._stage.fill(connection, groups)
+        tombs = await self._tombs(connection)
         found = await self._room.pull(connection)
         if not tombs and not found:
             return await self._written(connection, groups)
@@ -190,6 +172,12 @@ class Partial:
         result.add(await self._together(connection, own, [delta for delta in kept if delta.id is not None]))
         return result
 
+    async def _tombs(self, connection: AsyncConnection) -> dict[int, Any]:
+        """Give the versions of the deletions of the stage's keys, by the number of the row."""
+        if self._buried is None:
+            return {}
+        return dict(map(tuple, await connection.execute(self._buried)))
+
     async def _together(self, connection: AsyncConnection, own: list[Delta], others: list[Delta]) -> Result:
         """Merge records with others that waited; of those, what the database refuses harms nobody else."""
         if not others or await self._fault(connection, own + others) is None:
@@ -205,7 +193,9 @@ class Partial:
             if fault is None:
                 accepted += part
             elif len(part) == 1 and part[0].id is not None:
-                details[part[0].id] = f"the database refuses the row that it would make: {fault.detail} [{fault.reason}]"
+                details[part[0].id] = (
+                    f"the database refuses the row that it would make: {fault.detail} [{fault.reason}]"
+                )
             else:
                 pending += [part[len(part) // 2 :], part[: len(part) // 2]]
         result = await self._merged(connection, own + accepted)
@@ -229,7 +219,7 @@ class Partial:
         """Merge records, whatever is in the stage."""
         groups = self._merging.merged(deltas)
         await self.empty(connection)
-        await self._copy(connection, groups)
+        await self._stage.fill(connection, groups)
         return await self._written(connection, groups)
 
     async def _written(self, connection: AsyncConnection, groups: Sequence[Merged]) -> Result:
@@ -242,7 +232,7 @@ class Partial:
         if self._deletion is not None and any(group.deletes for group in groups):
             await connection.execute(self._forgetting())
             result.counts.add(await self._deletion.carry_out(connection, [(True,)]))
-        lines = (await connection.execute(self._merge, {"shapes": self._shapes(groups)})).all()
+        lines = (await connection.execute(self._merge, {"shapes": self._stage.shapes(groups)})).all()
         for line in lines:
             if line.number is None:
                 result.counts.add(Counts(**{line.outcome: line.number_of_rows}))
@@ -274,7 +264,7 @@ class Partial:
             first.also = tuple(also)
             raise first
         await self.empty(connection)
-        await self._copy(connection, [Merged(each.row, each.carried, [(each, each.carried)]) for each in missing])
+        await self._stage.fill(connection, [Merged(each.row, each.carried, [(each, each.carried)]) for each in missing])
         text = f"and none came within {patience.seconds:g} s"
         entries = [
             Waiting(
@@ -293,67 +283,21 @@ class Partial:
         lacks = ", ".join(name for name in self._required if values[name] is None)
         return (
             f"{self._target.name} has no row with {key}, {why}; the record alone makes none, as it does not carry "
-            f"{lacks} [no row]; replay it once the row is there, raise the feed's `wait_for_row`, or give these columns "
-            "a default"
+            f"{lacks} [no row]; replay it once the row is there, raise the feed's `wait_for_row`, or give these "
+            "columns a default"
         )
 
     def _forgetting(self) -> sa.Delete:
         """Build the removal of the versions of columns of the rows that are about to be deleted."""
-        stage, target, version = self._stage.c, self._target.c, self._settings.version
+        stage, target, version = self._stage.table.c, self._target.c, self._settings.version
         newer = sa.true() if version is None else not_older(stage[version], target[version], self._settings)
         return sa.delete(column_versions).where(
             column_versions.c.table_name == self._target.name,
             column_versions.c.key == json_key(stage, self._settings.key),
-            stage[self._flag],
+            stage[self._stage.marks.deleted],
             same_key(target, stage, self._settings.key),
             newer,
         )
-
-    def _shapes(self, groups: Sequence[Merged]) -> list[dict[str, Any]]:
-        """Describe the sets of columns that the rows of the stage carry."""
-        own = {*self._settings.key, self._settings.version}
-        data = [(n, name) for n, name in enumerate(self._names) if name not in own]
-        return [
-            {
-                "shape": number,
-                "bits": "".join("1" if carried >> n & 1 else "0" for n in range(len(self._names))),
-                "carried": [name for n, name in data if carried >> n & 1],
-                "others": [name for n, name in data if not carried >> n & 1],
-            }
-            for carried, number in _numbered(groups).items()
-        ]
-
-    async def _copy(self, connection: AsyncConnection, groups: Sequence[Merged]) -> None:
-        taken = -1
-
-        def staged() -> Iterator[Row]:
-            nonlocal taken
-            shapes = _numbered(groups)
-            for taken, group in enumerate(groups):  # noqa: B007  read below
-                versions = None
-                if group.versions:
-                    texts = {self._names[n]: _text(version) for n, version in group.versions.items()}
-                    versions = msgspec.json.encode(texts).decode()
-                asked = len(group.parts) > 1 or group.parts[0][0].id is not None
-                yield (*group.row, shapes[group.carried], versions, taken, asked, group.deletes)
-
-        try:
-            await self._copied(connection, staged())
-        except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
-            fault = unencodable(error, taken)
-            fault.row = _place(groups[taken])
-            raise fault from error
-        except RowFault as fault:
-            if fault.row is not None:
-                fault.row = _place(groups[fault.row])
-            raise
-        if self._exactness is not None:
-            await self._exactness.check(connection)
-
-    async def _copied(self, connection: AsyncConnection, rows: Iterator[Row]) -> None:
-        driver = await driver_of(connection)
-        with faults():
-            await driver.copy_records_to_table(self._stage.name, schema_name="pg_temp", records=rows)
 
     def _bits(self, carried: Sequence[str]) -> int:
         """Give the number of a set of columns; one that the table no longer has does not matter."""
@@ -362,17 +306,6 @@ class Partial:
     def _is_older(self, delta: Delta, than: Any) -> bool:
         version = self._merging.version(delta)
         return version is None or bool(version < than)
-
-
-def _numbered(groups: Sequence[Merged]) -> dict[int, int]:
-    """Number the sets of columns that are carried."""
-    return {carried: number for number, carried in enumerate(dict.fromkeys(group.carried for group in groups))}
-
-
-def _place(group: Merged) -> int | None:
-    """Give the place in the batch of the record that a row is made of, if it is one."""
-    (first, _), *others = group.parts
-    return None if others or first.id is not None else first.place
 
 
 def _kept(group: Merged) -> list[Delta]:
@@ -390,17 +323,3 @@ def _correct(counts: Counts, term: str, lines: Sequence["sa.Row[Any]"]) -> None:
     suppressed = min(meant - done, getattr(counts, term))
     setattr(counts, term, getattr(counts, term) - suppressed)
     counts.unchanged += suppressed
-
-
-def _text(version: Any) -> str | None:
-    """Write a version as Postgres reads it."""
-    if version is None:
-        return None
-    return str(version.isoformat()) if isinstance(version, datetime | date | time) else str(version)
-
-
-def _free(names: Sequence[str], name: str) -> str:
-    """Give a name that no column of the table has."""
-    while name in names:
-        name += "_"
-    return name

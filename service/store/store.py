@@ -304,9 +304,7 @@ class Store:
                 made[name] = Partial(self._built[name], table, number, found=there, deletable=deletable)
                 continue
             history = self._built.get(f"{name}{HISTORY}") if table.history else None
-            made[name] = Upsert(
-                self._built[name], table, number, found=there, deletable=deletable, history=history
-            )
+            made[name] = Upsert(self._built[name], table, number, found=there, deletable=deletable, history=history)
         return made
 
 

@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.expression import ColumnElement
 from sqlalchemy.types import TypeEngine
 
 from service.model import Counts, Refusal, Row
@@ -29,9 +30,9 @@ REASON = "partial: no row"
 
 _OF_FEED = waiting.c.feed == sa.bindparam("of_feed")
 _COUNT = sa.select(sa.func.count()).where(_OF_FEED)
-_NOTE = sa.update(waiting).where(waiting.c.id == sa.bindparam("of_id")).values(
-    outcome=sa.bindparam("to_outcome"), detail=sa.func.coalesce(sa.bindparam("to_detail", type_=sa.Text), waiting.c.detail)
-)  # fmt: skip
+_DETAIL = sa.func.coalesce(sa.bindparam("to_detail", type_=sa.Text), waiting.c.detail)
+_NOTE = sa.update(waiting).where(waiting.c.id == sa.bindparam("of_id"))
+_NOTE = _NOTE.values(outcome=sa.bindparam("to_outcome"), detail=_DETAIL)
 
 
 _KEPT = ("detail", "record", "message", "number", "meta", "received_at")
@@ -78,7 +79,7 @@ async def collect(connection: AsyncConnection, feed: str, *, overdue: bool = Fal
     Returns:
         What became of them, by table: to be added to the feed's ledger.
     """
-    done = waiting.c.outcome.is_not(None)
+    done: ColumnElement[bool] = waiting.c.outcome.is_not(None)
     if overdue:
         done = sa.or_(done, waiting.c.until <= sa.func.now())
     # Another feed may be settling some of them: they are for the next time.
@@ -125,7 +126,7 @@ class Room:
 
     def __init__(self, table: str, stage: sa.Table, number: str, marks: Sequence[str], key: Sequence[str]) -> None:
         self._name = table
-        staged = sa.literal_column(stage.name)
+        staged: Any = sa.literal_column(stage.name)
         key_of = json_key(stage.c, key)
         given = sa.func.unnest(*(sa.bindparam(name, type_=pg.ARRAY(kind)) for name, kind in _GIVEN.items()))
         each = given.table_valued(*(sa.column(name, kind) for name, kind in _GIVEN.items()), name="given")
@@ -151,9 +152,7 @@ class Room:
         values = [sa.cast(each, _AS_TEXT[str(each.type)]) if str(each.type) in _AS_TEXT else each for each in was.c]
         read = sa.select(stage.c[number].label("number"), waiting.c.id, sa.cast(waiting.c.carried, sa.Text), *values)
         self._pull = str(
-            read.select_from(
-                stage.join(waiting, sa.and_(waiting.c.table_name == table, waiting.c.key == key_of)), was
-            )
+            read.select_from(stage.join(waiting, sa.and_(waiting.c.table_name == table, waiting.c.key == key_of)), was)
             .where(waiting.c.outcome.is_(None))
             .order_by(waiting.c.id)
             .with_for_update(of=waiting)

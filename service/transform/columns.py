@@ -43,7 +43,7 @@ class ColumnCode:
         ConfigError: a constant, default or bound does not fit the column.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that the lines depend on
         self,
         name: str,
         prefix: str,

@@ -95,7 +95,9 @@ class Judge:
         if not faults:
             return Verdict((*values, *flags), carried=names)
         reason = f"{faults[0].column}: {faults[0].rule}"
-        return Verdict(None, reason, ". ".join(fault.told for fault in faults), tuple(faults), tuple(values), carried=names)
+        return Verdict(
+            None, reason, ". ".join(fault.told for fault in faults), tuple(faults), tuple(values), carried=names
+        )
 
 
 def carried_names(carried: int | None, columns: Sequence[str]) -> frozenset[str] | None:

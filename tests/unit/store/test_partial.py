@@ -1,4 +1,4 @@
-"""Partial feeds on a real database: whatever the order, the cut and the restarts, each column keeps its newest value."""
+"""Partial feeds on a real database: whatever the order, cut and restarts, each column keeps its newest value."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,13 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.errors import RowMissing
 from service.model import Counts
-from service.store import waiting
 from service.store.store import Store
 from tests.sql import execute, fetch
-from tests.store_feed import Feed, store_of, table
-from tests.unit.store.deltas import COLUMNS, DATA, Deltas, Record, Sequential, newest
+from tests.store_feed import store_of, table
+from tests.unit.store.deltas import COLUMNS, Deltas, Record, Sequential, newest
 
 TABLES = {
     "t": table("id", COLUMNS, "version"),
@@ -29,9 +27,9 @@ CARRIED = st.one_of(
     st.fixed_dictionaries({"a": VALUES}),
 )
 KEYS, VERSIONS = st.sampled_from("abc"), st.integers(0, 5) | st.none()
-RECORDS = st.builds(Record, KEYS, VERSIONS, CARRIED, st.just(False))  # noqa: FBT003
-DELETIONS = st.builds(Record, KEYS, VERSIONS, st.just({}), st.just(True))  # noqa: FBT003
-SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+RECORDS = st.builds(Record, KEYS, VERSIONS, CARRIED, st.just(False))
+DELETIONS = st.builds(Record, KEYS, VERSIONS, st.just({}), st.just(True))
+SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
@@ -54,7 +52,7 @@ async def content(database: str, name: str) -> list[tuple[Any, ...]]:
     return await fetch(database, f'SELECT * FROM {name} ORDER BY id COLLATE "C"')
 
 
-@settings(max_examples=150, **SLOW)
+@settings(SLOW, max_examples=60)
 @given(st.lists(st.lists(RECORDS, max_size=7), max_size=4), st.sampled_from(["t", "bare"]), st.data())
 async def test_every_column_holds_the_newest_value_that_was_carried(
     store: Store, database: str, batches: list[list[Record]], name: str, data: st.DataObject
@@ -84,7 +82,7 @@ async def test_every_column_holds_the_newest_value_that_was_carried(
     assert there.isdisjoint(key for (key,) in await fetch(database, "SELECT key ->> 0 FROM headrace.waiting"))
 
 
-@settings(max_examples=150, **SLOW)
+@settings(SLOW, max_examples=60)
 @given(st.lists(st.lists(RECORDS | RECORDS | DELETIONS, max_size=7), max_size=4), st.sampled_from(DELETABLE))
 async def test_deletions_and_deltas_end_as_record_after_record(
     store: Store, database: str, batches: list[list[Record]], name: str
