@@ -6,8 +6,9 @@ than any with one. The row's own version is that of the newest record. Whatever 
 it arrives, the table ends the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,8 +16,10 @@ import msgspec
 from service.config.tables import Table
 from service.model import Counts, Row
 
+_NONE: Mapping[int, Any] = MappingProxyType({})
 
-class Delta(msgspec.Struct, frozen=True):
+
+class Delta(msgspec.Struct, frozen=True, gc=False):
     """One record for one row, of some of its columns or of all.
 
     Attributes:
@@ -34,7 +37,7 @@ class Delta(msgspec.Struct, frozen=True):
     deletes: bool = False
 
 
-class Merged(msgspec.Struct):
+class Merged(msgspec.Struct, gc=False):
     """What the records of one key come to.
 
     Attributes:
@@ -48,9 +51,9 @@ class Merged(msgspec.Struct):
 
     row: Row
     carried: int
-    parts: list[tuple[Delta, int]]
-    versions: dict[int, Any] = {}
-    lost: list[Delta] = []
+    parts: Sequence[tuple[Delta, int]]
+    versions: Mapping[int, Any] = _NONE
+    lost: Sequence[Delta] = ()
     deletes: bool = False
 
 
@@ -117,29 +120,28 @@ class Merging:
             return self._alone(group[0])
         newest, *older = sorted(group, key=self._age, reverse=True)
         values, carried = list(newest.row), newest.carried
-        merged = Merged((), 0, [(newest, newest.carried)], {}, [])
+        parts, lost, versions = [(newest, newest.carried)], [], dict[int, Any]()
         for delta in older:
             fresh = delta.carried & ~carried
             if not fresh:
-                merged.lost.append(delta)
+                lost.append(delta)
                 continue
             carried |= fresh
-            merged.parts.append((delta, fresh))
+            parts.append((delta, fresh))
             is_older = self._version is not None and delta.row[self._version] != newest.row[self._version]
             for number in range(self._width):
                 if fresh >> number & 1:
                     values[number] = delta.row[number]
                     if is_older:
-                        merged.versions[number] = self.version(delta)
-        merged.row, merged.carried = tuple(values), carried
-        return merged
+                        versions[number] = self.version(delta)
+        return Merged(tuple(values), carried, parts, versions, lost)
 
     def version(self, delta: Delta) -> Any:
         """Give the version of a record; None without one."""
         return None if self._version is None else delta.row[self._version]
 
     def _alone(self, delta: Delta) -> Merged:
-        return Merged(delta.row, delta.carried, [(delta, delta.carried)], deletes=delta.deletes)
+        return Merged(delta.row, delta.carried, ((delta, delta.carried),), deletes=delta.deletes)
 
     def _age(self, delta: Delta) -> tuple[bool, Any, int]:
         version = self.version(delta)

@@ -70,10 +70,9 @@ class Merge:
         kept = ["there", "whole", "number", "asked", *(f"{letter}{n}" for n in self._numbers for letter in "cw")]
         if self._settings.version is None:
             return _layer("merged", compared, self._differences, kept)
-        versioned = _layer("versioned", compared, lambda row: self._each("v", lambda n, _: self._then(row, n)))
         return _layer(
             "merged",
-            versioned,
+            compared,
             lambda row: [
                 *self._differences(row),
                 sa.func.nullif(self._entry(row), _NOTHING, type_=pg.JSONB).label("entry"),
@@ -135,14 +134,6 @@ class Merge:
     def _old(self, row: Any, name: str) -> ColumnElement[Any]:
         return _version_of(name, row.had, row.was)
 
-    def _then(self, row: Any, number: int) -> ColumnElement[Any]:
-        """Build the version that a column has once the row is written; null where all of them are simple."""
-        name = self._names[number]
-        if name not in self._data:
-            return sa.null()
-        own = sa.case((row[f"w{number}"], self._new(row, name)), (row.there, self._old(row, name)))
-        return sa.case((~row.simple, own))
-
     def _differences(self, row: Any) -> list[ColumnElement[Any]]:
         return self._each("d", lambda n, _: sa.and_(row[f"w{n}"], row.there, differ(row[f"r{n}"], row[f"c{n}"])))
 
@@ -152,13 +143,20 @@ class Merge:
         left = sa.case((row.was.is_distinct_from(row.now), sa.func.jsonb_object(row.others, many)), else_=_NOTHING)
         known = sa.func.coalesce(sa.case((row.there, row.had)), _NOTHING)
         simple = left.op("||")(known.op("-")(row.carried))
+        settled = sa.and_(_holds(row.had, "?&", row.others), ~_holds(row.had, "?|", row.carried))
         then = sa.case((row.ahead, row.now), else_=row.was)
         each: Any = _NOTHING
         for number, name in enumerate(self._names):
             if name in self._data:
-                own = sa.func.jsonb_build_object(sa.literal(name, sa.Text), _as_text(row[f"v{number}"]))
-                each = each.op("||")(sa.case((row[f"v{number}"].is_distinct_from(then), own), else_=_NOTHING))
-        return sa.case((row.simple, simple), else_=each)
+                version = sa.case((row[f"w{number}"], self._new(row, name)), (row.there, self._old(row, name)))
+                own = sa.func.jsonb_build_object(sa.literal(name, sa.Text), _as_text(version))
+                each = each.op("||")(sa.case((version.is_distinct_from(then), own), else_=_NOTHING))
+        return sa.case(
+            (sa.and_(row.simple, row.others == sa.cast(pg.array([]), pg.ARRAY(sa.Text))), _NOTHING),
+            (sa.and_(row.simple, row.there, settled), row.had),  # the same columns as before: nothing to note
+            (row.simple, simple),
+            else_=each,
+        )
 
     def _writing(self) -> "sa.Select[Any]":
         found = self._layers()
@@ -257,6 +255,10 @@ def _version_of(name: str, versions: Any, otherwise: ColumnElement[Any]) -> Colu
     """Give the version of a column: its own, or else the row's."""
     own = sa.cast(versions.op("->>")(sa.literal(name, sa.Text)), otherwise.type)
     return sa.case((versions.op("?", return_type=sa.Boolean)(sa.literal(name, sa.Text)), own), else_=otherwise)
+
+
+def _holds(versions: Any, operator: str, names: ColumnElement[Any]) -> ColumnElement[bool]:
+    return cast("ColumnElement[bool]", versions.op(operator, return_type=sa.Boolean)(names))
 
 
 def _as_text(version: ColumnElement[Any]) -> ColumnElement[Any]:

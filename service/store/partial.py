@@ -24,8 +24,9 @@ from service.store.upsert import lock_sql
 from service.store.waiting import Room, Waiting
 from service.store.write import Patience
 
-_TERMS = "SET LOCAL random_page_cost = 1.1"
-"""The rows of a batch are looked up by key: with the default a table of a million would rather be read whole."""
+_TERMS = "SET LOCAL random_page_cost = 1.1; SET LOCAL jit = off"
+"""The rows of a batch are looked up by key: with the default a table of a million would rather be read whole. The
+statement is long, and compiling it would take longer than running it."""
 _SHOWN = 60
 
 
@@ -117,14 +118,15 @@ class Partial:
             RowMissing: deltas have no row, and may not wait for one.
         """
         counts = Counts()
-        for part in self._merging.rounds(self._merging.deltas(rows, deletable=self._deletable)):
+        for number, part in enumerate(self._rounds(rows)):
+            if number:
+                await self.empty(connection)
             result = await self._loaded(connection, part)
             counts.add(result.counts)
             await waiting.settle(connection, result.settled, result.details)
             if result.missing:
                 await self._wait(connection, result.missing, patience)
                 counts.received -= len(result.missing)
-            await self.empty(connection)
         return counts
 
     async def write(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
@@ -133,9 +135,12 @@ class Partial:
         Raises:
             RowFault: as in ``load``.
         """
-        for part in self._merging.rounds(self._merging.deltas(rows, deletable=self._deletable)):
-            await self._merged(connection, part)
-            await self.empty(connection)
+        for number, part in enumerate(self._rounds(rows)):
+            if number:
+                await self.empty(connection)
+            groups = self._merging.merged(part)
+            await self._stage.fill(connection, groups)
+            await self._written(connection, groups)
 
     async def empty(self, connection: AsyncConnection) -> None:
         """Empty the temporary table for the next rows of the same transaction."""
@@ -147,6 +152,9 @@ class Partial:
         await connection.execute(
             sa.delete(column_versions).where(column_versions.c.table_name == self._target.name, gone)
         )
+
+    def _rounds(self, rows: Sequence[Row]) -> list[list[Delta]]:
+        return self._merging.rounds(self._merging.deltas(rows, deletable=self._deletable))
 
     async def _loaded(self, connection: AsyncConnection, own: list[Delta]) -> Result:
         """Merge records with what waits for the same rows, but without what is older than a deletion."""
