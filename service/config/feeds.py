@@ -148,6 +148,12 @@ class FeedSettings(Connector):
             raise ValueError("a feed needs a `map` for its `into`")
         return self
 
+    @model_validator(mode="after")
+    def _waits_for_rows(self) -> "FeedSettings":
+        if "wait_for_row" in self.model_fields_set and not any(branch.partial for branch in self.branches):
+            raise ValueError("`wait_for_row` belongs to a feed, or a route, with `partial: true`")
+        return self
+
     def secrets(self) -> Iterable[str]:
         """Give texts, besides those in headers, that must not be shown."""
         return ()

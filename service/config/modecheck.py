@@ -33,6 +33,7 @@ def check_modes(data: Any, report: Report) -> None:
             feed = feeds[path[:4]]
             _check_deletions(path, branch, table, report)
             _check_conflation(path[:4], feed, branch["into"], table, report)
+            _check_partial(path, branch, table, report)
             _check_connections(path[:4], feed, branch["into"], table, report)
             if branch.get("absent") in ("delete", "mark"):
                 _check_scope(path, "absent", every, table, report)
@@ -84,6 +85,18 @@ def _check_deletions(path: Path, feed: dict[str, Any], table: dict[str, Any], re
         if feed.get(option) is not None and table.get("mode") == "append":
             message = f"rows of {feed['into']} are only ever added (`mode: append`); remove `{option}`"
             report.add("option-of-other-mode", (*path, option), message, at_key=True)
+
+
+def _check_partial(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+    """Check that a table has one row to merge deltas with."""
+    reasons = {
+        "every record becomes a row of its own (`mode: append`)": table.get("mode") == "append",
+        "a version that a late delta changes is no version of the row (`history: true`)": table.get("history") is True,
+    }
+    for reason, holds in reasons.items():
+        if feed.get("partial") is True and holds:
+            message = f"deltas cannot be loaded into {feed['into']}: {reason}; remove `partial`, or load another table"
+            report.add("option-of-other-mode", (*path, "partial"), message, at_key=True)
 
 
 def _check_connections(path: Path, feed: dict[str, Any], name: str, table: dict[str, Any], report: Report) -> None:

@@ -70,11 +70,12 @@ class Line:
         loaded = {each: config.tables[each] for each in self._transform.tables}
         self._window = Window(source.dedupe, loaded) if source.dedupe is not None else None
         # Nobody would look after what waits for its row when a backfill is over.
-        waits = key is None and any(branch.partial for branch in source.branches)
-        self._wait_for_row = source.wait_for_row if waits else None
+        is_partial = any(branch.partial for branch in source.branches)
+        self._wait_for_row = source.wait_for_row if is_partial and key is None else None
         self._drift: Drift | None = None
         if source.on_drift != "ignore":
-            self._drift = Drift(name, self._transform.fields, is_strict=source.on_drift == "quarantine")
+            is_strict = source.on_drift == "quarantine"
+            self._drift = Drift(name, self._transform.fields, is_strict=is_strict, is_sparse=is_partial)
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None

@@ -67,6 +67,7 @@ class Transform:
         tables: the names of the tables that rows are of.
         table: the only one of them; None where there are several.
         deletable: as above.
+        partial: whether any of its rows are deltas.
         custom: the name of the user's own function that stands before it.
         traced: whether rows may be of several tables, or fewer or more than their records; see ``Mapped.origins``.
         keys: gives the keys of the feed's records; None for a feed without `absent`.
@@ -88,6 +89,7 @@ class Transform:
         self.tables = routes.tables
         self.table = self.tables[0] if len(self.tables) == 1 else None
         self.traced = routes.traced
+        self.partial = any(route.partial for route in routes.all)
         self.keys: Keys | None = None
         if settings.absent is not None:
             (route,) = routes.all

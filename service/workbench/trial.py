@@ -55,6 +55,8 @@ async def _tried(transform: Transform, messages: Sequence[Message]) -> list[Tria
         for number, record in enumerate(records):
             for verdict in await attempts(transform, function, message, deepcopy(record)):
                 deletes = False
+                if verdict.row is not None and verdict.carried is not None:
+                    verdict.row = verdict.row[:-1]
                 if verdict.table in transform.deletable and verdict.row is not None:
                     verdict.row, deletes = verdict.row[:-1], verdict.row[-1]
                 tried.append(Trial(number, record, verdict, deletes))
