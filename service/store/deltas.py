@@ -158,19 +158,24 @@ def count_lost(merged: Merged, counts: Counts) -> None:
             counts.stale += not is_same
 
 
-def outcomes(merged: Merged, outcome: str, won: int, changed: int) -> list[tuple[Delta, str]]:
+def outcomes(merged: Merged, outcome: str, won: int, changed: int, required: int) -> list[tuple[Delta, str]]:
     """Say what became of each record that a row was made of.
+
+    Of several that a new row is made of one inserted it: one that could do so alone, if there is one.
 
     Args:
         merged: the row.
         outcome: what became of it: ``inserted``, ``updated``, ``unchanged``, ``stale``, ``filtered``, ``deleted``.
         won: bit n says whether column n was newer than what was there.
         changed: bit n says whether it differed, too.
+        required: bit n says whether there is no row without column n.
     """
     found = []
+    able = [delta for delta, _ in merged.parts if not required & ~delta.carried] or [merged.parts[0][0]]
+    maker = next((delta for delta in able if delta.id is None), able[0])
     for delta, own in merged.parts:
         told = outcome
-        if outcome == "inserted" and delta is not merged.parts[0][0]:
+        if outcome == "inserted" and delta is not maker:
             told = "updated"
         elif outcome in {"updated", "unchanged", "stale"}:
             told = "updated" if own & changed else "unchanged" if own & won else "stale"

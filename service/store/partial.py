@@ -249,7 +249,8 @@ class Partial:
             if line.outcome == "missing":
                 result.missing += [delta for delta in _kept(group) if delta.id is None]
                 continue
-            for delta, told in outcomes(group, line.outcome, _number(line.won), _number(line.changed)):
+            won, changed, required = _number(line.won), _number(line.changed), self._bits(self._required)
+            for delta, told in outcomes(group, line.outcome, won, changed, required):
                 result.note(delta, told)
         for term in ("inserted", "updated"):
             _correct(result.counts, term, lines)
@@ -261,6 +262,7 @@ class Partial:
         Raises:
             RowMissing: some may not.
         """
+        missing = sorted(missing, key=lambda delta: delta.place)
         room, text = 0, "and none is waited for"
         if patience is not None and patience.seconds:
             room = waiting.MOST - await waiting.count(connection, patience.feed)

@@ -36,11 +36,6 @@ _NOTE = _NOTE.values(outcome=sa.bindparam("to_outcome"), detail=_DETAIL)
 
 
 _KEPT = ("detail", "record", "message", "number", "meta", "received_at")
-_AS_TEXT: dict[str, TypeEngine[Any]] = {
-    **dict.fromkeys(("JSON", "JSONB"), sa.Text()),
-    **dict.fromkeys(("JSON[]", "JSONB[]"), pg.ARRAY(sa.Text())),
-}
-"""What the driver takes as text, and would give as objects."""
 _GIVEN: dict[str, TypeEngine[Any]] = {
     "number": sa.Integer(),
     "carried": sa.Text(),
@@ -149,7 +144,7 @@ class Room:
         columns = [sa.column(each.name, each.type) for each in stage.columns if each.name not in marks]
         empty: Any = sa.literal_column(f"NULL::pg_temp.{stage.name}")
         was = sa.func.jsonb_populate_record(empty, waiting.c.delta).table_valued(*columns, name="was")
-        values = [sa.cast(each, _AS_TEXT[str(each.type)]) if str(each.type) in _AS_TEXT else each for each in was.c]
+        values = [_as_taken(each) for each in was.c]
         read = sa.select(stage.c[number].label("number"), waiting.c.id, sa.cast(waiting.c.carried, sa.Text), *values)
         self._pull = str(
             read.select_from(stage.join(waiting, sa.and_(waiting.c.table_name == table, waiting.c.key == key_of)), was)
@@ -174,6 +169,13 @@ class Room:
         with faults():
             found = await (await driver_of(connection)).fetch(self._pull)
         return [(each[0], each[1], msgspec.json.decode(each[2]), tuple(each)[3:]) for each in found]
+
+
+def _as_taken(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Give a column as the driver takes it: JSON as text, which it would give as objects."""
+    if isinstance(column.type, pg.ARRAY) and isinstance(column.type.item_type, sa.JSON):
+        return sa.cast(column, pg.ARRAY(sa.Text()))
+    return sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column
 
 
 def _values(delta: Waiting) -> dict[str, Any]:
