@@ -241,7 +241,9 @@ async def test_a_stream_in_order_leaves_the_versions_of_columns_alone(store: Sto
     assert before[0][0] == '{"b": "1", "c": "1", "d": "1"}'
     for version in range(3, 6):
         await feed.load([row(version, {"a": version})], "t")
-    assert await fetch(database, "SELECT versions::text, xmin::text, ctid::text FROM headrace.column_versions") == before
+    assert (
+        await fetch(database, "SELECT versions::text, xmin::text, ctid::text FROM headrace.column_versions") == before
+    )
     await feed.load([row(6, WHOLE)], "t")
     assert await fetch(database, "SELECT * FROM headrace.column_versions") == []
 

@@ -107,9 +107,7 @@ def test_routes_are_partial_one_by_one_and_rows_say_so() -> None:
 
 
 ALWAYS = "acme"
-ALL = make(
-    {"always": "text", **COLUMNS}, {"always": {"const": ALWAYS}, **MAPPING}, {"key": ["always"]}, partial=True
-)
+ALL = make({"always": "text", **COLUMNS}, {"always": {"const": ALWAYS}, **MAPPING}, {"key": ["always"]}, partial=True)
 
 
 @given(RECORDS)
