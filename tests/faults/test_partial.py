@@ -1,4 +1,4 @@
-"""A REST feed of rows and a WebSocket feed of deltas into one table, killed in the middle: every field is the newest."""
+"""A REST feed of rows and a WebSocket feed of deltas into one table, killed in the middle: each field is the newest."""
 
 import asyncio
 import os

@@ -1,6 +1,6 @@
 """What tests of partial feeds share: records with some of their columns, and the table that they must make."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,7 +25,7 @@ class Record(NamedTuple):
 
     key: str
     version: int | None
-    carried: dict[str, int | None]
+    carried: Mapping[str, int | None]
     gone: bool = False
 
     def row(self, *, deletable: bool = False) -> Row:

@@ -1,7 +1,7 @@
 """Deltas that wait for their row: how long, how many, for whom, and what becomes of those that cannot be applied."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -32,7 +32,7 @@ async def store(database: str) -> AsyncIterator[Store]:
         yield opened
 
 
-def row(version: int | None, carried: dict[str, int | None], key: str = "x") -> Any:
+def row(version: int | None, carried: Mapping[str, int | None], key: str = "x") -> Any:
     return Record(key, version, carried).row()
 
 
@@ -139,8 +139,8 @@ async def test_one_that_the_database_refuses_when_its_row_comes_harms_nobody(sto
     assert await feed.settle() == Counts(received=4, updated=2, quarantined=2)
     details = await fetch(database, "SELECT detail FROM headrace.quarantine")
     assert all("refuses the row that it would make" in detail and "t_a_check" in detail for (detail,) in details)
+    await feed.load([row(5, A, "v")], "t")
     with pytest.raises(RowRefused) as refused:  # a bad row of the batch itself is found beside what waits
-        await feed.load([row(5, A, "v")], "t")
         await full.load([row(1, {**WHOLE, "b": 1}, "v"), row(1, {**WHOLE, "b": 1, "a": 70}, "w")], "t")
     assert (refused.value.row, refused.value.also) == (1, ())
 
@@ -215,7 +215,7 @@ async def test_values_of_every_type_wait_unharmed_in_any_zone(database: str) -> 
 async def test_versions_of_every_type_order_the_columns(database: str, kind: str) -> None:
     moments: dict[str, tuple[Any, Any, Any]] = {
         "timestamp": tuple(datetime(2026, 1, 1, 0, 0, 0, n, tzinfo=UTC) for n in (1, 2, 3)),  # type: ignore[dict-item]
-        "decimal": (Decimal("1.10"), Decimal("1.2"), Decimal("10")),
+        "decimal": (Decimal("1.10"), Decimal("1.2"), Decimal(10)),
         "date": (date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)),
         "text": ("B", "a", "ä"),
         "float": (0.1, 0.2, 1e300),

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from service.config.feeds import FeedSettings
 from service.config.tables import Table
@@ -30,7 +29,8 @@ def test_an_absent_field_is_not_carried_and_an_explicit_null_is() -> None:
     columns, mapping = {"a": NUMBER, "b": NUMBER, "c": NUMBER}, {"a": "a", "b": "b", "c": "s.c"}
     assert delta(columns, mapping, {"a": 1, "b": None}) == ([1, None, None], {"a", "b"})
     assert delta(columns, mapping, {"s": {"c": None}}) == ([None, None, None], {"c"})
-    for parent in ({}, None, "late", [3]):  # the path is not there: what was known of it stays
+    parents: tuple[Any, ...] = ({}, None, "late", [3])
+    for parent in parents:  # the path is not there: what was known of it stays
         assert delta(columns, mapping, {"s": parent}) == ([None, None, None], set())
 
 
