@@ -181,6 +181,7 @@ class Line:
             "gaps": feed.gaps,
             **({"connections": connections} if (connections := feed.connections()) else {}),
             "paused_s": round(inlet.paused_seconds, 3),
+            **({"waiting": self.ledger.waiting} if self._wait_for_row is not None else {}),
             **({"conflated": inlet.conflated} if self._conflation is not None else {}),
             "buffered_bytes": self.lane.stat().bytes,
             "ledger": self.ledger.account(),

@@ -93,6 +93,7 @@ async def test_killed_in_the_middle_every_field_is_the_newest_and_the_ledger_bal
                 await checked(daemon, database)
             status = await daemon.until(lambda status: status["ledger"]["in_flight"] > 0)
             assert [row["id"] for row in await rows(database, waiting)] == sorted(late)
+            assert status["feeds"]["acme.ticker"]["waiting"] >= len(late)
             ticker.listed |= late
             await until_newest(database, ticker)
             await daemon.until(lambda status: not status["ledger"]["in_flight"])

@@ -1,4 +1,4 @@
-"""Conflation of deltas: each column ends as it would have, every record is accounted for, and bytes stay as they came."""
+"""Conflation of deltas: each column ends as it would have, every record is accounted for, bytes stay as they came."""
 
 import asyncio
 from typing import Any

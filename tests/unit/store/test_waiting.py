@@ -335,3 +335,15 @@ async def test_feeds_that_settle_each_others_deltas_do_not_deadlock(store: Store
         total.add(await feed.settle())
         assert feed.at is not None
         assert total.settled == total.received == 30 - feed.at.waiting
+
+
+async def test_a_number_that_its_column_would_round_is_refused(database: str) -> None:
+    tables = {"t": table("id", {"id": "text", "odds": {"type": "decimal", "null": True}, "n": "integer"})}
+    await execute(database, "CREATE TABLE t (id text PRIMARY KEY, odds numeric(10, 2), n bigint NOT NULL)")
+    async with store_of(database, tables, partial=tables) as store:
+        await store.prepare()
+        feed = Deltas(store)
+        await feed.load([("x", None, 1), ("y", None, 1)], "t")
+        with pytest.raises(RowRefused, match=r"1\.005 would be rounded") as refused:
+            await feed.load([("x", Decimal("1.50"), None, 0b11), ("y", Decimal("1.005"), None, 0b11)], "t")
+        assert refused.value.row == 1
