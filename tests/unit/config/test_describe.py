@@ -78,7 +78,8 @@ def test_it_is_said_what_deltas_mean_for_a_feed() -> None:
         "Partial: only the columns that a record carries are written, and the newest at wins for each of them."
     )
     assert lacking.partial[1] == (
-        "A record whose row does not exist cannot make one, without n; it waits 30 s for it and then goes to quarantine."
+        "A record whose row does not exist cannot make one, without n; "
+        "it waits 30 s for it and then goes to quarantine."
     )
     assert able.partial[1:] == (
         "A record whose row does not exist makes one if it carries id, at, n; else it goes to quarantine.",
