@@ -161,7 +161,8 @@ class Partial:
         groups = self._merging.merged(own)
         await self._stage.fill(connection, groups)
         tombs = await self._tombs(connection)
-        found = await self._room.pull(connection)
+        # A deletion leaves what waits alone: it may be newer.
+        found = [each for each in await self._room.pull(connection) if not groups[each[0]].deletes]
         if not tombs and not found:
             return await self._written(connection, groups)
         result = Result()
