@@ -10,9 +10,9 @@ from typing import Any
 from service.config.feeds import MapValue
 from service.config.tables import Column
 from service.transform.checks import emit_checks, plain, settled
-from service.transform.code import Code, build, indented
+from service.transform.code import Code, build
 from service.transform.expression import Expression
-from service.transform.fetch import emit_fetch, emit_presence, inside, word
+from service.transform.fetch import emit_fetch, emit_present, inside, word
 from service.transform.given import given
 from service.transform.shape import Shape
 from service.transform.violations import Violation, breach, kind_of
@@ -63,7 +63,7 @@ class ColumnCode:
         self._settle = self._settler()
         self._code = code = Code(prefix)
         self._presence = Code(f"{prefix}p")
-        self.carried = presence(self._presence, source) if partial else True
+        self.carried = presence(self._presence, source, lists=lists) if partial else True
         if source is None:
             code.add("v = None")
         elif "const" in source.model_fields_set:
@@ -71,10 +71,10 @@ class ColumnCode:
         else:
             if source.expr is not None:
                 self._compute(Expression(source.expr, "expr"), shape)
+            elif self.carried is None:
+                code.add(*self._presence.lines)
             else:
                 emit_fetch(code, source.from_, feed, lists=lists, shape=shape)
-                if self.carried is None:  # a value that is not null tells
-                    code.add("p = True", "if v is None:", *indented(self._presence.lines))
             if source.values is not None:
                 self._translate(source)
             else:
@@ -167,8 +167,10 @@ class ColumnCode:
         return settled(self._settle, value, what, self._place)
 
 
-def presence(code: Code, source: MapValue | None) -> bool | None:
+def presence(code: Code, source: MapValue | None, *, lists: bool) -> bool | None:
     """Add the lines that leave in ``p`` whether the record ``r`` carries a column; True or False where no record tells.
+
+    Of a column that comes from paths they leave its value in ``v``, too.
 
     A column comes with any of the fields that it is made of.
     """
@@ -179,7 +181,7 @@ def presence(code: Code, source: MapValue | None) -> bool | None:
     paths = [inside(path) for path in source.from_] if source.expr is None else Expression(source.expr, "expr").fields
     if paths is None or None in paths:
         return True
-    emit_presence(code, [path for path in paths if path is not None])
+    emit_present(code, [path for path in paths if path is not None], lists=lists)
     return None
 
 

@@ -28,22 +28,30 @@ def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool, sh
         code.add(*(lines if number == 0 else ["if v is None:", *indented(lines)]))
 
 
-def emit_presence(code: Code, paths: Sequence[Path]) -> None:
-    """Add the lines that leave in ``p`` whether any of the paths is there in the record ``r``, decoded whole.
+def emit_present(code: Code, paths: Sequence[Path], *, lists: bool) -> None:
+    """Add the lines that fetch as ``emit_fetch`` does, and leave in ``p`` whether any of the paths is there.
 
     A path is there if each of its steps is, whatever it leads to: null as well.
+
+    Args:
+        code: receives the lines.
+        paths: into the record ``r``, which was decoded whole.
+        lists: as above.
     """
     absent = code.constant(_ABSENT)
+    code.add("p = False")
     for number, path in enumerate(paths):
-        lines = ["p = r"]
-        for step in path:
+        lines = ["v = r"]
+        for at, step in enumerate(path):
             constant = code.constant(step)
             if isinstance(step, int):
-                lines.append(f"p = p[{constant}] if type(p) is list and len(p) > {constant} else {absent}")
+                lines.append(f"v = v[{constant}] if type(v) is list and len(v) > {constant} else {absent}")
+            elif at or lists:
+                lines.append(f"v = v.get({constant}, {absent}) if type(v) is dict else {absent}")
             else:
-                lines.append(f"p = p.get({constant}, {absent}) if type(p) is dict else {absent}")
-        lines.append(f"p = p is not {absent}")
-        code.add(*(lines if number == 0 else ["if not p:", *indented(lines)]))
+                lines = [f"v = r.get({constant}, {absent})"]
+        lines += [f"if v is {absent}:", "    v = None", "else:", "    p = True"]
+        code.add(*(lines if number == 0 else ["if v is None:", *indented(lines)]))
 
 
 def inside(written: str) -> Path | None:
