@@ -13,6 +13,9 @@ HISTORY = "_history"
 ABSENT_SINCE = "absent_since"
 """The column that says since when a row is absent."""
 
+MOST_MERGED = 500
+"""Columns of a table that deltas are merged into: a query of Postgres gives 1664, and each is needed three times."""
+
 _FOR_HISTORY = ("valid_from", "valid_to")
 
 
@@ -92,6 +95,7 @@ def _check_partial(path: Path, feed: dict[str, Any], table: dict[str, Any], repo
     reasons = {
         "every record becomes a row of its own (`mode: append`)": table.get("mode") == "append",
         "a version that a late delta changes is no version of the row (`history: true`)": table.get("history") is True,
+        f"it has more than {MOST_MERGED} columns": len(mapping(table, "columns")) > MOST_MERGED,
     }
     for reason, holds in reasons.items():
         if feed.get("partial") is True and holds:

@@ -145,17 +145,17 @@ class Merge:
         simple = left.op("||")(known.op("-")(row.carried))
         settled = sa.and_(_holds(row.had, "?&", row.others), ~_holds(row.had, "?|", row.carried))
         then = sa.case((row.ahead, row.now), else_=row.was)
-        each: Any = _NOTHING
+        each: list[Any] = [_NOTHING]
         for number, name in enumerate(self._names):
             if name in self._data:
                 version = sa.case((row[f"w{number}"], self._new(row, name)), (row.there, self._old(row, name)))
                 own = sa.func.jsonb_build_object(sa.literal(name, sa.Text), _as_text(version))
-                each = each.op("||")(sa.case((version.is_distinct_from(then), own), else_=_NOTHING))
+                each.append(sa.case((version.is_distinct_from(then), own), else_=_NOTHING))
         return sa.case(
             (sa.and_(row.simple, row.others == sa.cast(pg.array([]), pg.ARRAY(sa.Text))), _NOTHING),
             (sa.and_(row.simple, row.there, settled), row.had),  # the same columns as before: nothing to note
             (row.simple, simple),
-            else_=each,
+            else_=_combined(each),
         )
 
     def _writing(self) -> "sa.Select[Any]":
@@ -259,6 +259,14 @@ def _version_of(name: str, versions: Any, otherwise: ColumnElement[Any]) -> Colu
 
 def _holds(versions: Any, operator: str, names: ColumnElement[Any]) -> ColumnElement[bool]:
     return cast("ColumnElement[bool]", versions.op(operator, return_type=sa.Boolean)(names))
+
+
+def _combined(objects: list[Any]) -> Any:
+    """Join JSON objects two by two: a chain of hundreds is deeper than SQLAlchemy goes."""
+    while len(objects) > 1:
+        pairs = [objects[at : at + 2] for at in range(0, len(objects), 2)]
+        objects = [pair[0].op("||")(pair[1]) if len(pair) == 2 else pair[0] for pair in pairs]
+    return objects[0]
 
 
 def _as_text(version: ColumnElement[Any]) -> ColumnElement[Any]:

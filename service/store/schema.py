@@ -91,7 +91,7 @@ waiting = Table(
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("until", DateTime(timezone=True), nullable=False),
     Column("outcome", Text),
-    Index("waiting_table_name_key", "table_name", "key"),
+    Index("waiting_key", "key", postgresql_using="hash"),  # a key may be longer than a B-tree takes
     Index("waiting_feed_until", "feed", "until"),
 )
 

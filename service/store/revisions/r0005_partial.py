@@ -28,7 +28,7 @@ def upgrade(op: Operations) -> None:
         sa.Column("outcome", sa.Text),
         schema="headrace",
     )
-    op.create_index("waiting_table_name_key", "waiting", ["table_name", "key"], schema="headrace")
+    op.create_index("waiting_key", "waiting", ["key"], schema="headrace", postgresql_using="hash")
     op.create_index("waiting_feed_until", "waiting", ["feed", "until"], schema="headrace")
     op.create_table(
         "column_versions",

@@ -236,6 +236,14 @@ def test_deltas_need_a_table_that_keeps_one_version_of_a_row(table: str, found: 
     assert [problem.path for problem in problems(table, ", partial: true")] == found
 
 
+def test_deltas_need_a_table_that_a_query_can_compare() -> None:
+    columns = "".join(f", c{number}: {{type: integer, null: true}}" for number in range(500))
+    assert [problem.path for problem in problems("key: id", ", partial: true", columns)] == [
+        "providers.acme.feeds.all.partial"
+    ]
+    assert problems("key: id", "", columns) == []
+
+
 def test_a_route_may_be_partial_by_itself() -> None:
     route = "{{into: goals, partial: {}, map: {{id: i}}, where: a == 1}}"
     routes = ", ".join(route.format(flag) for flag in ("true", "false"))

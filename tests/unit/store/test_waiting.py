@@ -347,3 +347,20 @@ async def test_a_number_that_its_column_would_round_is_refused(database: str) ->
         with pytest.raises(RowRefused, match=r"1\.005 would be rounded") as refused:
             await feed.load([("x", Decimal("1.50"), None, 0b11), ("y", Decimal("1.005"), None, 0b11)], "t")
         assert refused.value.row == 1
+
+
+async def test_a_key_of_any_length_waits_and_a_table_has_many_columns(database: str) -> None:
+    columns = {f"c{number}": {"type": "integer", "null": True} for number in range(480)}
+    tables = {"t": table("id", {"id": "text", "v": "integer", **columns, "n": "integer"}, "v")}
+    key = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(4000))
+    async with store_of(database, tables, partial=tables) as store:
+        await store.prepare()
+        feed = Deltas(store)
+        nulls = (None,) * 479
+        await feed.load([(key, 1, 1, *nulls, None, 0b111), ("x", 1, 1, *nulls, 1)], "t")
+        assert feed.at is not None
+        assert feed.at.waiting == 1
+        assert (await feed.load([("x", 2, 2, *nulls, None, 0b111), ("x", 1, 5, 5, *nulls[1:], None, 0b1111)], "t")) == (
+            Counts(received=2, updated=2)
+        )
+        assert await fetch(database, "SELECT v, c0, c1 FROM t") == [(2, 2, 5)]
