@@ -73,7 +73,7 @@ class Daemon:
                     serve(self.overview, config.http),
                     open_buffer(config.buffer, list(config.feeds())) as buffer,
                     database(config) as url,
-                    Store(config.database, config.tables, url, config.deletable()) as store,
+                    Store(config.database, config.tables, url, config.deletable(), config.partial()) as store,
                     asyncio.timeout(None) as self._deadline,
                 ):
                     self.overview.database_url = make_url(url).render_as_string(hide_password=True)

@@ -156,6 +156,10 @@ class RowRefused(HeadraceError):
         self.detail = detail
 
 
+class RowMissing(RowRefused):
+    """A delta has no row, cannot make one, and may not wait for one."""
+
+
 class TableRefused(HeadraceError):
     """A table does not exist, has other columns than configured, or may not be written."""
 

@@ -12,6 +12,8 @@ Row: TypeAlias = tuple[Any, ...]
 """One row of a table: values in the order of the table's columns, in the types that asyncpg takes.
 
 In a table that records can delete rows of (``Config.deletable``) a bool follows: whether the row is to be deleted.
+Of a delta (``partial: true``) a number follows, whose bit n says whether the record carries column n; a column that it
+does not carry holds what a new row would get. A deletion is no delta.
 """
 
 
@@ -119,12 +121,14 @@ class Commit(msgspec.Struct, frozen=True):
         sequence: the last sequence number whose effect is committed.
         source: where the source may resume, if the source knows.
         counts: the feed's ledger since its first message, committed with the rows.
+        waiting: records that wait for their row in the database; ``counts`` receives them once they are settled.
     """
 
     lane: str
     sequence: int
     source: Position | None
     counts: Counts
+    waiting: int = 0
 
 
 class LaneStat(msgspec.Struct, frozen=True):

@@ -57,9 +57,16 @@ def table(key: str | Sequence[str], columns: dict[str, Any], version: str | None
     return Table.model_validate({"key": key, "columns": columns, "version": version, **more})
 
 
-def store_of(url: str, tables: dict[str, Table], *, deletable: Collection[str] = (), **settings: Any) -> Store:
+def store_of(
+    url: str,
+    tables: dict[str, Table],
+    *,
+    deletable: Collection[str] = (),
+    partial: Collection[str] = (),
+    **settings: Any,
+) -> Store:
     """Open a store with two connections."""
-    return Store(Database.model_validate({"pool": 2, **settings}), tables, url, deletable)
+    return Store(Database.model_validate({"pool": 2, **settings}), tables, url, deletable, partial)
 
 
 async def rows_of(url: str, query: str) -> list[tuple[Any, ...]]:

@@ -113,7 +113,7 @@ async def _run(config: Config, feed: str, what: str, source: Source, extent: Ext
     )
     async with (
         database(config) as url,
-        Store(config.database, config.tables, url, config.deletable()) as store,
+        Store(config.database, config.tables, url, config.deletable(), config.partial()) as store,
     ):
         await store.prepare()
         work = Backfill(feed, what, source, config, store)

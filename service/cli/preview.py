@@ -155,4 +155,5 @@ def _document(
 def _row(trial: Trial, columns: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
     if trial.verdict.row is None:
         return None
-    return dict(zip(columns[str(trial.verdict.table)], trial.verdict.row, strict=True))
+    named = zip(columns[str(trial.verdict.table)], trial.verdict.row, strict=True)
+    return {name: value for name, value in named if trial.verdict.carried is None or name in trial.verdict.carried}

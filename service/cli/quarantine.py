@@ -153,7 +153,10 @@ def _with(config: Config, work: Callable[[Review], Awaitable[T]], *, prepare: bo
 
 @asynccontextmanager
 async def _store(config: Config) -> AsyncIterator[Store]:
-    async with database(config) as url, Store(config.database, config.tables, url, config.deletable()) as store:
+    async with (
+        database(config) as url,
+        Store(config.database, config.tables, url, config.deletable(), config.partial()) as store,
+    ):
         yield store
 
 

@@ -119,7 +119,7 @@ class Place(msgspec.Struct, frozen=True):
         """Open the store, its tables prepared."""
         config, schema = self.config, self.schema
         async with database(config) as url, contextlib.AsyncExitStack() as stack:
-            settings = (config.database, config.tables, url, config.deletable())
+            settings = (config.database, config.tables, url, config.deletable(), config.partial())
             if schema is None:
                 store = await stack.enter_async_context(Store(*settings))
             else:

@@ -71,6 +71,8 @@ def _row(verdict: Verdict, columns: Sequence[str]) -> Table | Text:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for column, value in zip(columns, values, strict=True):
+        if verdict.carried is not None and column not in verdict.carried:
+            continue
         if column in faults:
             grid.add_row(Text(f"{AT_FAULT} {column}", style=_STYLES[AT_FAULT]), Text(faults[column], style="red"))
         else:

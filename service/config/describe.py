@@ -25,6 +25,7 @@ class FeedMeaning:
         loss: one sentence on what can be lost, and when.
         calls: one sentence on the rows that it calls for; empty where it calls for none.
         deletes: one sentence for each way in which it deletes or marks rows.
+        partial: what deltas mean for it, in sentences; none where its records are whole rows.
     """
 
     name: str
@@ -34,6 +35,7 @@ class FeedMeaning:
     loss: str
     calls: str
     deletes: tuple[str, ...]
+    partial: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ def _feed(name: str, feed: FeedSettings, config: Config) -> FeedMeaning:
     deletes = tuple(_deletes(feed, config))
     kind = str(feed.model_dump(include={"kind"})["kind"])
     tables = ", ".join(dict.fromkeys(branch.into for branch in feed.branches))
-    return FeedMeaning(name, kind, tables, guarantee, loss, _calls(getattr(feed, "for_each", None)), deletes)
+    calls = _calls(getattr(feed, "for_each", None))
+    return FeedMeaning(name, kind, tables, guarantee, loss, calls, deletes, tuple(_partial(feed, config)))
 
 
 def _calls(each: ForEach | None) -> str:
@@ -136,6 +139,26 @@ def _deletes(feed: FeedSettings, config: Config) -> Iterator[str]:
         which = f" (of those with {', '.join(scope)})" if scope else ""
         what = "deleted" if feed.absent == "delete" else "marked in absent_since"
         yield f"Rows that are no longer in its full set{which} are {what}."
+
+
+def _partial(feed: FeedSettings, config: Config) -> Iterator[str]:
+    for branch in feed.branches:
+        if not branch.partial:
+            continue
+        table = config.tables[branch.into]
+        mapped = branch.map or table.columns
+        where = f" in {branch.into}" if feed.routes else ""
+        law = f"the newest {table.version}" if table.version else "what arrived last"
+        yield f"Partial{where}: only the columns that a record carries are written, and {law} wins for each of them."
+        if table.mode == "update":
+            continue
+        needs = [name for name, column in table.columns.items() if not column.null and column.default is None]
+        lacks = [name for name in needs if name not in mapped]
+        made = f"makes one if it carries {', '.join(needs)}"
+        if lacks:
+            made = f"cannot make one, without {', '.join(lacks)}"
+        wait = f"waits {feed.wait_for_row:g} s for it and then goes" if feed.wait_for_row else "goes"
+        yield f"A record{where} whose row does not exist {made}; {'' if lacks else 'else '}it {wait} to quarantine."
 
 
 def _guarantee(feed: FeedSettings, *, durable: bool) -> tuple[Guarantee, str]:

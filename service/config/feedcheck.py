@@ -81,11 +81,22 @@ def _check_columns(path: Path, feed: dict[str, Any], table: dict[str, Any], repo
         elif name in columns and (value := _map_value(raw)) is not None:
             _check_values((*path, name), value, columns[name], report)
     key = table.get("key")
-    needed = set(names) if feed.get("partial") is not True else {key} if isinstance(key, str) else {*_texts(key)}
+    needed = set(names)
+    if feed.get("partial") is True:
+        needed = {key} if isinstance(key, str) else {*_texts(key)}
+        _check_version(path, table, mapped, report)
     for name, column in columns.items():
         if name in needed and name not in mapped and not column.null and column.default is None:
             message = f"the column {name} may not be null and has no default: map it, or change the column"
             report.add("unmapped-column", (*path, name), message)
+
+
+def _check_version(path: Path, table: dict[str, Any], mapped: dict[str, Any], report: Report) -> None:
+    """Check that a delta says how new it is."""
+    version = table.get("version")
+    if isinstance(version, str) and version in table["columns"] and version not in mapped:
+        message = f"the table's version {version} says which columns of a delta are newer: map it"
+        report.add("unmapped-column", (*path, version), message)
 
 
 def _texts(value: Any) -> Iterator[str]:

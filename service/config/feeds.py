@@ -66,6 +66,8 @@ class Route(Settings):
     record that comes to it."""
     delete_when: str | None = None
     """A CEL expression; a record for which it is true deletes the row of its key."""
+    partial: bool = False
+    """Whether a record is a delta: only the columns that it carries are written."""
 
 
 class FeedSettings(Connector):
@@ -104,6 +106,11 @@ class FeedSettings(Connector):
     absent: Literal["delete", "mark"] | None = None
     """What becomes of rows that are no longer in the full set that the feed sends: they are deleted, or the column
     `absent_since` says since when. Only rows that carry the constants which the feed maps to key columns."""
+    partial: bool = False
+    """Whether a record is a delta: only the columns that it carries are written, and each column keeps its newest
+    version. An explicit null is written, an absent field leaves its column as it is."""
+    wait_for_row: Duration = Field(default=30.0, ge=0)
+    """How long a delta whose row does not exist, and which cannot make one, waits for it before it is quarantined."""
     weight: int = Field(default=1, ge=1)
     """What one request of this feed counts against the provider's `rate_limit`."""
     freshness: Duration | None = Field(default=None, gt=0)
@@ -129,17 +136,25 @@ class FeedSettings(Connector):
         """The routes; a feed without any has one, made of its own options. A missing map is left to the table."""
         if self.routes or self.into is None:
             return self.routes
-        return (Route.model_construct(into=self.into, map=self.map or {}, where=None, delete_when=self.delete_when),)
+        options: Any = {"where": None, "delete_when": self.delete_when, "partial": self.partial}
+        return (Route.model_construct(into=self.into, map=self.map or {}, **options),)
 
     @model_validator(mode="after")
     def _one_way(self) -> "FeedSettings":
         own = [option for option in ("into", "map", "delete_when", "absent") if getattr(self, option) is not None]
+        own += ["partial"] if self.partial else []
         if self.routes and own:
             raise ValueError(f"with `routes`, `{own[0]}` has no place beside them")
         if not self.routes and self.into is None:
             raise ValueError("a feed needs `into` and `map`, or `routes`")
         if not self.routes and self.map is None and self.transform is None:
             raise ValueError("a feed needs a `map` for its `into`")
+        return self
+
+    @model_validator(mode="after")
+    def _waits_for_rows(self) -> "FeedSettings":
+        if "wait_for_row" in self.model_fields_set and not any(branch.partial for branch in self.branches):
+            raise ValueError("`wait_for_row` belongs to a feed, or a route, with `partial: true`")
         return self
 
     def secrets(self) -> Iterable[str]:

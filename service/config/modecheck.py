@@ -13,6 +13,9 @@ HISTORY = "_history"
 ABSENT_SINCE = "absent_since"
 """The column that says since when a row is absent."""
 
+MOST_MERGED = 500
+"""Columns of a table that deltas are merged into: a query of Postgres gives 1664, and each is needed three times."""
+
 _FOR_HISTORY = ("valid_from", "valid_to")
 
 
@@ -33,6 +36,7 @@ def check_modes(data: Any, report: Report) -> None:
             feed = feeds[path[:4]]
             _check_deletions(path, branch, table, report)
             _check_conflation(path[:4], feed, branch["into"], table, report)
+            _check_partial(path, branch, table, report)
             _check_connections(path[:4], feed, branch["into"], table, report)
             if branch.get("absent") in ("delete", "mark"):
                 _check_scope(path, "absent", every, table, report)
@@ -84,6 +88,19 @@ def _check_deletions(path: Path, feed: dict[str, Any], table: dict[str, Any], re
         if feed.get(option) is not None and table.get("mode") == "append":
             message = f"rows of {feed['into']} are only ever added (`mode: append`); remove `{option}`"
             report.add("option-of-other-mode", (*path, option), message, at_key=True)
+
+
+def _check_partial(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+    """Check that a table has one row to merge deltas with."""
+    reasons = {
+        "every record becomes a row of its own (`mode: append`)": table.get("mode") == "append",
+        "a version that a late delta changes is no version of the row (`history: true`)": table.get("history") is True,
+        f"it has more than {MOST_MERGED} columns": len(mapping(table, "columns")) > MOST_MERGED,
+    }
+    for reason, holds in reasons.items():
+        if feed.get("partial") is True and holds:
+            message = f"deltas cannot be loaded into {feed['into']}: {reason}; remove `partial`, or load another table"
+            report.add("option-of-other-mode", (*path, "partial"), message, at_key=True)
 
 
 def _check_connections(path: Path, feed: dict[str, Any], name: str, table: dict[str, Any], report: Report) -> None:

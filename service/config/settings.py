@@ -166,6 +166,11 @@ class Config(Settings):
         branches = [branch for _, feed in self.feeds().values() for branch in (feed.routes or (feed,))]
         return frozenset(branch.into for branch in branches if branch.delete_when is not None and branch.into)
 
+    def partial(self) -> frozenset[str]:
+        """Give the names of the tables that some records carry only a part of the columns of."""
+        branches = [branch for _, feed in self.feeds().values() for branch in feed.branches]
+        return frozenset(branch.into for branch in branches if branch.partial)
+
     def feeds(self) -> dict[str, tuple[Provider, FeedSettings]]:
         """Give every feed with its provider, by its full name ``provider.feed``."""
         return {

@@ -105,5 +105,9 @@ def by_spans(feed: FeedSettings, since: datetime, until: datetime | None, step: 
 
 
 def _common(feed: FeedSettings) -> dict[str, Any]:
-    """Give what all kinds of feed have; a backfill is no full set, of which rows could be absent."""
-    return {name: getattr(feed, name) for name in FeedSettings.model_fields if name != "absent"}
+    """Give what all kinds of feed have.
+
+    A backfill is no full set, of which rows could be absent; nothing is due from it; and nothing waits when it ends.
+    """
+    without = {"absent", "freshness", "wait_for_row"}
+    return {name: getattr(feed, name) for name in FeedSettings.model_fields if name not in without}

@@ -8,10 +8,10 @@ from types import TracebackType
 import msgspec
 
 from service.config.settings import Batch as Bounds
-from service.errors import RowRefused
+from service.errors import RowMissing, RowRefused
 from service.model import Commit, Counts, Message, Position, Refusal, Row
 from service.pipeline.conflate import Gone
-from service.store.write import Sweep, Write
+from service.store.write import Patience, Sweep, Write
 from service.transform.dedupe import Window
 from service.transform.transform import Mapped, Transform
 
@@ -114,6 +114,19 @@ class Batch:
         self.counts.stale += parsed.stale
         self.counts.quarantined += len(parsed.refusals)
 
+    def _traced(self, table: str, row: int) -> int:
+        """Give the number of a row among those of all tables: the rows of each were counted apart."""
+        return [index for index, (name, _) in enumerate(self._origins) if name == table][row]
+
+    def refusal(self, table: str, row: int, reason: str, detail: str) -> Refusal:
+        """Give what a row becomes that waits in vain for another; the transform is traced."""
+        at = self._traced(table, row)
+        number = at if self._numbers is None else self._numbers[at]
+        message = self._messages[bisect_right(self._starts, number) - 1]
+        if self._window is not None:  # the same again may be welcome
+            self._window.forget(table, self.rows[at])
+        return self._transform.refusal(message, self._origins[at][1], table, reason, detail)
+
     def take_out(self, refused: RowRefused) -> None:
         """Set aside the row that the database refused."""
         if (
@@ -121,8 +134,8 @@ class Batch:
         ):  # built only for a batch that needs it: rows shift, their first numbers tell whose they are
             self._numbers = list(range(len(self.rows)))
         at = refused.row
-        if self._transform.traced:  # the rows of each table were counted apart
-            at = [index for index, (table, _) in enumerate(self._origins) if table == refused.table][refused.row]
+        if self._transform.traced:
+            at = self._traced(refused.table, refused.row)
         number = self._numbers.pop(at)
         row = self.rows.pop(at)
         origin = bisect_right(self._starts, number) - 1
@@ -130,7 +143,8 @@ class Batch:
         reason, detail = refused.reason, refused.detail
         if self._transform.traced:
             table, index = self._origins.pop(at)
-            told = self._transform.refused(table, row, reason, detail)
+            is_missing = isinstance(refused, RowMissing)
+            told = detail if is_missing else self._transform.refused(table, row, reason, detail)
             refusal = self._transform.refusal(message, index, table, reason, told)
             if self._window is not None:
                 self._window.forget(table, row)
@@ -148,8 +162,8 @@ class Batch:
             tables[table].append(row)
         return tables
 
-    def write(self, feed: str, lane: str, before: Commit | None) -> Write:
-        """Give what the store writes."""
+    def write(self, feed: str, lane: str, before: Commit | None, wait: float | None = None) -> Write:
+        """Give what the store writes; ``wait`` is how many seconds deltas wait for their rows, if there are any."""
         return Write(
             feed=feed,
             rows=self._by_table(),
@@ -161,6 +175,7 @@ class Batch:
             source=self.source,
             counts=self.counts,
             sweep=self.sweep,
+            patience=Patience(feed, wait, self.refusal) if wait is not None else None,
         )
 
 
@@ -190,6 +205,11 @@ class Batches:
     def oldest(self) -> float | None:
         """When the oldest message that waits here was received, in seconds since the epoch."""
         return self._filling.oldest or None
+
+    @property
+    def max_wait(self) -> float:
+        """The longest that a row may wait for company, in seconds."""
+        return self._bounds.max_wait
 
     @property
     def room(self) -> int:

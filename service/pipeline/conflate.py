@@ -1,4 +1,8 @@
-"""Conflation: of messages that wait for room, only those with the newest record of each key are kept."""
+"""Conflation: of messages that wait for room, only those with the newest record of each key are kept.
+
+Of deltas, those with the newest value of each column: together they are what merging all of them would give, and each
+is still the bytes that came.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +12,7 @@ import msgspec
 
 from service.config.tables import Table
 from service.errors import FormatError
-from service.model import Message, Position
+from service.model import Message, Position, Row
 from service.transform.transform import Piece, Transform
 
 SLICE = 100
@@ -35,7 +39,7 @@ class Gone(msgspec.Struct):
 
 
 class _Seen(msgspec.Struct):
-    """What a message is made of; without keys it stays whatever comes."""
+    """What a message is made of: the key of each row; without any it stays whatever comes."""
 
     keys: list[Any]
     filtered: int
@@ -47,7 +51,8 @@ class Conflation:
 
     A message may go only if each of its records is filtered, or a row with a newer row of its key in a message that
     stays. Newer is the greater version; without a version, or where it is equal, the later arrival. A message with a
-    record that is refused stays, to be quarantined.
+    record that is refused stays, to be quarantined. A delta may go if each of its columns is carried by a newer one;
+    but none does of a key that one of them deletes.
 
     The message that follows one that went says so in its ``meta``, and its records are counted with its own, in one
     transaction: nothing is dropped silently.
@@ -62,20 +67,23 @@ class Conflation:
         names = list(table.columns)
         self._key = [names.index(column) for column in table.key]
         self._version = names.index(table.version) if table.version is not None else None
+        self._columns = [n for n, name in enumerate(names) if name not in {*table.key, table.version}]
+        self._is_partial = transform.partial
 
     async def fold(self, messages: Sequence[Message]) -> list[Message]:
         """Give the messages that stay, at least one, in order."""
         newest: dict[Any, tuple[Any, int]] = {}
+        deleted: set[Any] = set()
         seen: list[_Seen] = []
         for number, message in enumerate(messages):
-            seen.append(self._look(number, message, newest))
+            seen.append(self._look(number, message, newest, deleted))
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
         stays = {number for _, number in newest.values()}
         kept: list[Message] = []
         gone, position = Gone(), None
         for number, message in enumerate(messages):
-            if number in stays or not seen[number].may_go:
+            if number in stays or not seen[number].may_go or not deleted.isdisjoint(seen[number].keys):
                 kept.append(_standing_for(message, gone, None))
                 gone, position = Gone(), None
             else:
@@ -87,7 +95,7 @@ class Conflation:
         kept[-1] = _standing_for(kept[-1], gone, position)
         return kept
 
-    def _look(self, number: int, message: Message, newest: dict[Any, tuple[Any, int]]) -> _Seen:
+    def _look(self, number: int, message: Message, newest: dict[Any, tuple[Any, int]], deleted: set[Any]) -> _Seen:
         try:
             records = self._transform.read(message)
         except FormatError:
@@ -97,11 +105,21 @@ class Conflation:
         if mapped.refusals or None in versions:
             return _Seen([], 0, may_go=False)
         keys = [tuple(row[column] for column in self._key) for row in mapped.rows]
-        for key, version in zip(keys, versions, strict=True):
-            before = newest.get(key)
-            if before is None or version >= before[0]:
-                newest[key] = (version, number)
+        for key, version, row in zip(keys, versions, mapped.rows, strict=True):
+            for part in self._parts(row, deleted, key):
+                before = newest.get((key, part))
+                if before is None or version >= before[0]:
+                    newest[key, part] = (version, number)
         return _Seen(keys, mapped.filtered, may_go=True)
+
+    def _parts(self, row: Row, deleted: set[Any], key: Any) -> Sequence[int]:
+        """Give the columns of which a row may hold the newest value; -1 stands for the whole."""
+        if not self._is_partial:
+            return (-1,)
+        if type(row[-1]) is bool:  # a deletion: see Row
+            deleted.add(key)
+            return (-1,)
+        return [-1, *(n for n in self._columns if row[-1] >> n & 1)]
 
 
 def gone_before(message: Message) -> Gone:

@@ -66,13 +66,21 @@ class Drift:
         paths: of the fields that rows are made of; none: all fields that are seen at first.
         is_strict: whether every record is looked at, and one that drifts goes to quarantine. Then a field is missed
             that every record had at first; else one that stays away far longer than it ever did.
+        is_sparse: whether any field may be absent, as in deltas: none is ever missed.
         clock: gives seconds.
     """
 
     def __init__(
-        self, feed: str, paths: Sequence[Path], *, is_strict: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        feed: str,
+        paths: Sequence[Path],
+        *,
+        is_strict: bool,
+        is_sparse: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_strict = is_strict
+        self._is_sparse = is_sparse
         self.findings: dict[tuple[str, str], Finding] = {}
         self._feed = feed
         self._clock = clock
@@ -153,6 +161,8 @@ class Drift:
 
     def _absent(self, path: Path, watched: _Watched, *, is_usual: bool) -> str | None:
         watched.away += 1
+        if self._is_sparse:
+            return None
         if is_usual or not watched.kinds:
             watched.always = False
             return None

@@ -12,6 +12,7 @@ class Ledger:
     Attributes:
         committed: since the feed's first message, over all runs.
         in_flight: records that are decoded but not committed.
+        waiting: records that wait in the database for their row.
         tables: by table, since this process started.
         last_commit_at: seconds since the epoch, or None.
     """
@@ -19,6 +20,7 @@ class Ledger:
     def __init__(self) -> None:
         self.committed = Counts()
         self.in_flight = 0
+        self.waiting = 0
         self.session = Counts()
         self.tables: dict[str, Counts] = {}
         self.last_commit_at: float | None = None
@@ -27,6 +29,7 @@ class Ledger:
         """Begin with what the database says."""
         if commit is not None:
             self.committed = commit.counts
+            self.waiting = commit.waiting
 
     def decoded(self, records: int) -> None:
         """Note records that left the buffer."""
@@ -35,7 +38,7 @@ class Ledger:
     def settle(self, commit: Commit, counts: Counts, tables: dict[str, Counts], received: int, at: float) -> None:
         """Note a committed batch of ``received`` records."""
         self.in_flight -= received
-        self.committed = commit.counts
+        self.open(commit)
         self.session.add(counts)
         self.last_commit_at = at
         for table, rows in tables.items():
@@ -43,14 +46,14 @@ class Ledger:
 
     def account(self) -> dict[str, int]:
         """Give the ledger in the words of ``/status``."""
-        counts = self.committed
+        counts, in_flight = self.committed, self.in_flight + self.waiting
         return {
-            "received": counts.received + self.in_flight,
+            "received": counts.received + in_flight,
             "loaded": counts.loaded,
             "unchanged": counts.unchanged,
             "stale": counts.stale,
             "duplicate": counts.duplicate,
             "filtered": counts.filtered,
             "quarantined": counts.quarantined,
-            "in_flight": self.in_flight,
+            "in_flight": in_flight,
         }

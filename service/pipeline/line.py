@@ -74,9 +74,13 @@ class Line:
         self._conflation = Conflation(self._transform, config.tables[table]) if is_conflated else None
         loaded = {each: config.tables[each] for each in self._transform.tables}
         self._window = Window(source.dedupe, loaded) if source.dedupe is not None else None
+        # Nobody would look after what waits for its row when a backfill is over.
+        is_partial = any(branch.partial for branch in source.branches)
+        self._wait_for_row = source.wait_for_row if is_partial and key is None else None
         self._drift: Drift | None = None
         if source.on_drift != "ignore":
-            self._drift = Drift(name, self._transform.fields, is_strict=source.on_drift == "quarantine")
+            is_strict = source.on_drift == "quarantine"
+            self._drift = Drift(name, self._transform.fields, is_strict=is_strict, is_sparse=is_partial)
         self._extras = Extras(self._roll, function_of(self._transform), self._window, self._drift)
         self.parked = asyncio.Event()
         self.breaker = Breaker(name, source.breaker, self._park)
@@ -100,9 +104,15 @@ class Line:
         feed = self.feed = Feed(self.name, self._source, self._provider, inlet, parents.rows)
         feed.position = lane.last_position
         batches = Batches(self._transform, self._config.batch, self._window)
-        max_wait = self._config.batch.max_wait
         loader = self.loader = Loader(
-            self._key, self._store, lane, batches, self.ledger, self.breaker, self.tap, max_wait
+            self._key,
+            self._store,
+            lane,
+            batches,
+            self.ledger,
+            self.breaker,
+            self.tap,
+            wait=self._wait_for_row,
         )
         worker = Worker(lane, self._transform, batches, self.ledger, self.breaker, self.tap, self._extras)
         standing = asyncio.Event()
@@ -155,8 +165,10 @@ class Line:
         standing.set()
         async with asyncio.TaskGroup() as committing:
             committing.create_task(loader.run(), name=f"{self.name} loader")
+            settling = committing.create_task(loader.settle(), name=f"{self.name} waiting")
             async with batches:
                 await worker.run(after)
+            settling.cancel()
 
     async def _receive(self, feed: Feed, standing: asyncio.Event, stop: asyncio.Event) -> None:
         """Run the feed from where its lane, or else the database, says that it stands."""
@@ -212,6 +224,7 @@ class Line:
             "gaps": feed.gaps,
             **({"connections": connections} if (connections := feed.connections()) else {}),
             "paused_s": round(inlet.paused_seconds, 3),
+            **({"waiting": self.ledger.waiting} if self._wait_for_row is not None else {}),
             **({"conflated": inlet.conflated} if self._conflation is not None else {}),
             "buffered_bytes": self.lane.stat().bytes,
             "ledger": self.ledger.account(),

@@ -1,6 +1,7 @@
 """The loader: commits one batch after another, and owns every failure of the database."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from functools import partial
@@ -8,7 +9,7 @@ from functools import partial
 import structlog
 
 from service.errors import RowRefused, StoreLost, TableRefused
-from service.model import Commit, Lane, Position
+from service.model import Commit, Counts, Lane, Position
 from service.pipeline.backoff import Backoff
 from service.pipeline.batch import Batch, Batches
 from service.pipeline.breaker import Breaker
@@ -18,15 +19,26 @@ from service.pipeline.tap import Tap
 from service.pipeline.timings import Timings
 from service.pipeline.turns import NotYet, Turn
 from service.store.store import Store
+from service.store.write import Write
 
 log = structlog.get_logger()
 
 LINGER_FACTOR = 2.0
 """How many commit times a row may wait for company: keeps the database two thirds idle when little arrives."""
+SETTLE_EVERY = 0.5
+"""Seconds between two looks at what waits for its row, while something does."""
 
 
 class Loader:
     """Writes the batches of one feed, in order, each with the position that it brings the feed to.
+
+    Args:
+        feed: the name that its position is kept under.
+        store: that is written to.
+        lane: that may forget what is committed.
+        batches: that are written.
+        ledger: that is told of them.
+        wait: seconds that a delta waits for its row; None for a feed without deltas.
 
     Attributes:
         trouble: why nothing can be written at the moment, or None.
@@ -41,7 +53,8 @@ class Loader:
         ledger: Ledger,
         breaker: Breaker,
         tap: Tap,
-        max_wait: float,
+        *,
+        wait: float | None = None,
     ) -> None:
         self._feed = feed
         self._store = store
@@ -50,7 +63,8 @@ class Loader:
         self._ledger = ledger
         self._breaker = breaker
         self._tap = tap
-        self._max_wait = max_wait
+        self._wait_for_row = wait
+        self._settling = asyncio.Lock()
         self._linger = 0.0
         self._at: Commit | None = None
         self._loading: list[Batch] = []
@@ -105,10 +119,10 @@ class Loader:
         """Commit until the batches end, or until told to give up while the database is away.
 
         Two hands take turns. While one commits, the other may already bring the next batch to the database: its rows
-        lie ready in a temporary table when its turn comes.
+        lie ready in a temporary table when its turn comes. Deltas cannot be staged before what they are merged with.
         """
         async with asyncio.TaskGroup() as hands:
-            for _ in range(2):
+            for _ in range(2 if self._wait_for_row is None else 1):
                 hands.create_task(self._work())
 
     async def _work(self) -> None:
@@ -139,15 +153,26 @@ class Loader:
             self._newest = Turn(before)
             return batch, self._newest
 
+    async def settle(self) -> None:
+        """Every while, settle what waited for its row; for ever."""
+        while True:
+            await asyncio.sleep(SETTLE_EVERY)
+            if not self._ledger.waiting:
+                continue
+            # Where the database is away there is another time; the feed's own batches tell of it.
+            with contextlib.suppress(StoreLost, TableRefused):
+                async with self._settling:
+                    commit, counts, tables = await self._store.settle(self._feed)
+                    self._ledger.settle(commit, counts, tables, 0, time.time())
+
     async def _load(self, batch: Batch, turn: Turn) -> None:
         delays = Backoff(ceiling=10)
         taken_out: Counter[str] = Counter()
         while True:
             started = time.monotonic() - turn.waited
             try:
-                write = batch.write(self._feed, self._lane.id, self._at)
-                ahead = partial(self._comes, turn) if turn.is_ahead else None
-                commit, counts, tables = await self._store.commit(write, ahead)
+                write = batch.write(self._feed, self._lane.id, self._at, self._wait_for_row)
+                commit, counts, tables = await self._commit(write, turn)
             except NotYet:
                 await self._after(turn)
             except RowRefused as refused:
@@ -164,12 +189,18 @@ class Loader:
         self._loading.remove(batch)
         turn.done.set()
         seconds = time.monotonic() - turn.waited - started
-        self._linger = min(LINGER_FACTOR * seconds, self._max_wait)
+        self._linger = min(LINGER_FACTOR * seconds, self._batches.max_wait)
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
         if self._tap.listeners:
             self._tap.committed(write.rows, write.refusals[len(write.refusals) - taken_out.total() :])
         self._breaker.written(len(batch.rows) + taken_out.total(), taken_out)
         self.timings.batch(len(batch.rows), seconds, time.time() - batch.oldest)
+
+    async def _commit(self, write: Write, turn: Turn) -> tuple[Commit, Counts, dict[str, Counts]]:
+        if self._wait_for_row is None:
+            return await self._store.commit(write, partial(self._comes, turn) if turn.is_ahead else None)
+        async with self._settling:  # what either leaves in the ledger must not replace what is newer
+            return await self._store.commit(write)
 
     async def _after(self, turn: Turn) -> None:
         """Wait for the batch before, without a transaction."""

@@ -23,6 +23,9 @@ class Sweeper:
         settings: the table's.
         number: tells its temporary tables from those of others.
         history: of the table, where one is kept.
+
+    Attributes:
+        turned: the temporary table that holds the keys of the rows that went or were marked, once it has swept.
     """
 
     def __init__(self, target: sa.Table, settings: Table, number: int, history: History | None) -> None:
@@ -31,8 +34,8 @@ class Sweeper:
         self._history = history
         # The types of the configuration, not of the target: a key that the target refuses was seen all the same.
         self._seen = self._temporary(f"headrace_seen_{number}")
-        self._turned = self._temporary(f"headrace_turned_{number}")
-        made = (CreateTable(table).compile(dialect=DIALECT) for table in (self._seen, self._turned))
+        self.turned = self._temporary(f"headrace_turned_{number}")
+        made = (CreateTable(table).compile(dialect=DIALECT) for table in (self._seen, self.turned))
         self._make = ";\n".join(str(statement) for statement in made)
 
     async def sweep(self, connection: AsyncConnection, sweep: Sweep) -> int:
@@ -45,7 +48,7 @@ class Sweeper:
         await connection.execute(self._turning(sweep))
         absent = await self._mark(connection, at) if sweep.mark else await self._delete(connection)
         if self._history is not None:
-            await self._history.turn(connection, self._turned, at)
+            await self._history.turn(connection, self.turned, at)
         return absent
 
     def _temporary(self, name: str) -> sa.Table:
@@ -62,7 +65,7 @@ class Sweeper:
         if sweep.mark:
             absent = absent.is_distinct_from(self._target.c[ABSENT_SINCE].is_not(None))
         scope = (self._target.c[name] == value for name, value in sweep.scope.items())
-        return sa.insert(self._turned).from_select(list(self._key), sa.select(*columns).where(*scope, absent))
+        return sa.insert(self.turned).from_select(list(self._key), sa.select(*columns).where(*scope, absent))
 
     async def _delete(self, connection: AsyncConnection) -> int:
         statement = sa.delete(self._target).where(*self._are_turned())
@@ -81,4 +84,4 @@ class Sweeper:
 
     def _are_turned(self) -> "list[sa.ColumnElement[bool]]":
         ours = (sa.cast(self._target.c[key], self._target.c[key].type) for key in self._key)
-        return [column == self._turned.c[key] for column, key in zip(ours, self._key, strict=True)]
+        return [column == self.turned.c[key] for column, key in zip(ours, self._key, strict=True)]

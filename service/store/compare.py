@@ -15,6 +15,17 @@ def same_key(mine: Any, theirs: Any, key: Iterable[str]) -> ColumnElement[bool]:
     return sa.and_(*(mine[name] == theirs[name] for name in key))
 
 
+def json_key(columns: Any, key: Iterable[str]) -> ColumnElement[Any]:
+    """Write the key of a collection of columns as JSON; moments in UTC, whatever zone the session has."""
+    return sa.func.jsonb_build_array(
+        *(
+            sa.func.timezone("UTC", columns[name]) if isinstance(columns[name].type, sa.DateTime) else columns[name]
+            for name in key
+        ),
+        type_=pg.JSONB(),
+    )
+
+
 def not_older(theirs: ColumnElement[Any], mine: ColumnElement[Any], settings: Table) -> ColumnElement[bool]:
     """Say whether their version may follow mine; no version is older than any.
 

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.model import Row
+from service.store.partial import Partial
 from service.store.sqlstate import RowFault, faults
 from service.store.upsert import Upsert
 
@@ -19,7 +20,9 @@ _CHANGED_ON_THE_WAY = sa.text(
 """Whether a trigger sees rows before the constraints do (BEFORE, FOR EACH ROW: pg_trigger.h)."""
 
 
-async def refused_rows(connection: AsyncConnection, upsert: Upsert, rows: Sequence[Row]) -> dict[int, RowFault]:
+async def refused_rows(
+    connection: AsyncConnection, upsert: Upsert | Partial, rows: Sequence[Row]
+) -> dict[int, RowFault]:
     """Find rows that are refused, by index, in a transaction that will be rolled back.
 
     There may be more than are found at once: whoever takes these out and tries again finds the others.
@@ -27,10 +30,14 @@ async def refused_rows(connection: AsyncConnection, upsert: Upsert, rows: Sequen
     return await _sieved(connection, upsert, rows) or await _searched(connection, upsert, rows)
 
 
-async def _sieved(connection: AsyncConnection, upsert: Upsert, rows: Sequence[Row]) -> dict[int, RowFault]:
+async def _sieved(connection: AsyncConnection, upsert: Upsert | Partial, rows: Sequence[Row]) -> dict[int, RowFault]:
     """Find rows that the COPY into an empty table with the constraints of the target names, one after another."""
     refused: dict[int, RowFault] = {}
-    if upsert.sieve_sql is None or (await connection.execute(_CHANGED_ON_THE_WAY, {"name": upsert.name})).scalar_one():
+    if (
+        isinstance(upsert, Partial)
+        or upsert.sieve_sql is None
+        or (await connection.execute(_CHANGED_ON_THE_WAY, {"name": upsert.name})).scalar_one()
+    ):
         return refused
     await connection.execute(sa.text(upsert.sieve_sql))
     first = 0
@@ -44,7 +51,7 @@ async def _sieved(connection: AsyncConnection, upsert: Upsert, rows: Sequence[Ro
     return refused
 
 
-async def _searched(connection: AsyncConnection, upsert: Upsert, rows: Sequence[Row]) -> dict[int, RowFault]:
+async def _searched(connection: AsyncConnection, upsert: Upsert | Partial, rows: Sequence[Row]) -> dict[int, RowFault]:
     """Find rows by halves: what no constraint of the table alone tells, such as foreign keys and triggers.
 
     Parts that are accepted stay written, so that each row is judged in the company it would have had. One bad row costs
@@ -67,9 +74,8 @@ async def _searched(connection: AsyncConnection, upsert: Upsert, rows: Sequence[
     return refused
 
 
-async def _written(connection: AsyncConnection, upsert: Upsert, rows: Sequence[Row]) -> None:
-    await upsert.stage(connection, rows)
-    await upsert.merge(connection, rows)
+async def _written(connection: AsyncConnection, upsert: Upsert | Partial, rows: Sequence[Row]) -> None:
+    await upsert.write(connection, rows)
     await upsert.empty(connection)
 
 

@@ -72,6 +72,38 @@ deleted = Table(
     Index("deleted_deleted_at", "deleted_at"),
 )
 
+# Deltas whose row does not exist yet. One with an outcome is settled; its feed counts it, and takes it out.
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("feed", Text, nullable=False),
+    Column("table_name", Text, nullable=False),
+    Column("key", JSONB, nullable=False),
+    Column("delta", JSONB, nullable=False),
+    Column("carried", JSONB, nullable=False),
+    # As in quarantine, which it goes to when the time is over.
+    Column("detail", Text, nullable=False),
+    Column("record", LargeBinary),
+    Column("message", LargeBinary),
+    Column("number", Integer, nullable=False),
+    Column("meta", JSON(none_as_null=True)),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("outcome", Text),
+    Index("waiting_key", "key", postgresql_using="hash"),  # a key may be longer than a B-tree takes
+    Index("waiting_feed_until", "feed", "until"),
+)
+
+# Of rows that partial feeds write: the versions of the columns that are not of the row's own; null: of none.
+column_versions = Table(
+    "column_versions",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("key", JSONB, primary_key=True),
+    Column("versions", JSONB, nullable=False),
+)
+
 batches = Table(
     "batches",
     metadata,

@@ -32,13 +32,21 @@ class Scratch(Store):
         tables: as for Store.
         url: as for Store.
         deletable: as for Store.
+        partial: as for Store.
         schema: the name of the scratch schema.
     """
 
     def __init__(
-        self, settings: Database, tables: Mapping[str, Table], url: str, deletable: Collection[str], schema: str
+        self,
+        settings: Database,
+        tables: Mapping[str, Table],
+        url: str,
+        deletable: Collection[str],
+        partial: Collection[str],
+        schema: str,
     ) -> None:
-        super().__init__(settings.model_copy(update={"schema_": schema, "migrate": "create"}), tables, url, deletable)
+        scratch = settings.model_copy(update={"schema_": schema, "migrate": "create"})
+        super().__init__(scratch, tables, url, deletable, partial)
         self._real = build(with_history(tables), settings.schema_)
         self._schema = schema
         self._engine = self._engine.execution_options(schema_translate_map={own.SCHEMA: f"{schema}{OWN}"})

@@ -1,10 +1,10 @@
 """The store: commits batches exactly once, and says what became of every row."""
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
@@ -16,20 +16,21 @@ from service.config.foreach import ForEach
 from service.config.modecheck import HISTORY
 from service.config.settings import Database
 from service.config.tables import Table
-from service.errors import RowRefused, TableRefused
+from service.errors import RowRefused, StoreLost, TableRefused
 from service.model import Commit, Counts, Row
-from service.store import batches, migrate, parents, positions, quarantine, tombstones
+from service.store import batches, migrate, parents, positions, quarantine, tombstones, waiting
 from service.store.absent import Sweeper
 from service.store.engine import open_engine, transaction
 from service.store.fold import Fold, Folded
 from service.store.found import Found
 from service.store.history import with_history
 from service.store.isolate import refused_rows
+from service.store.partial import Partial
 from service.store.schema import COUNTS
 from service.store.sqlstate import RowFault, faults
 from service.store.tables import build
 from service.store.upsert import Upsert, driver_of, lock_sql
-from service.store.write import Sweep, Write
+from service.store.write import Patience, Sweep, Write
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[AsyncConnection, Mapping[str, Folded]], Awaitable[T]]
@@ -58,23 +59,30 @@ class Store:
         tables: the configured tables, by name.
         url: where the database is; ``settings.url`` may be ``embedded``, so the caller resolves it.
         deletable: the tables whose rows carry a flag that says whether they are to be deleted.
+        partial: the tables that some records carry only a part of the columns of.
 
     Raises:
         StartError: the URL is not one of PostgreSQL's.
     """
 
     def __init__(
-        self, settings: Database, tables: Mapping[str, Table], url: str, deletable: Collection[str] = ()
+        self,
+        settings: Database,
+        tables: Mapping[str, Table],
+        url: str,
+        deletable: Collection[str] = (),
+        partial: Collection[str] = (),
     ) -> None:
         self._settings = settings
         self._tables = tables
         self._deletable = deletable
+        self._partial = partial
         self._built = build(with_history(tables), settings.schema_)
         self._engine = open_engine(url, settings.pool + 1)  # one more, so that a ping never waits for a batch
         self._turns = asyncio.Semaphore(settings.pool)
         self._idle = settings.pool
         self._folds: dict[str, Callable[[Sequence[Row]], Folded]] = {
-            name: Folded if table.mode == "append" else Fold(table) for name, table in tables.items()
+            name: Folded if table.mode == "append" or name in partial else Fold(table) for name, table in tables.items()
         }
         self._upserts = self._upserts_with({})
         self._pruned_at = time.monotonic()
@@ -127,7 +135,8 @@ class Store:
         """
         with faults():
             async with self._turn() as connection:
-                return await positions.read(connection, feed)
+                commit = await positions.read(connection, feed)
+                return commit and await _with_waiting(connection, feed, commit)
 
     async def parents(
         self, each: ForEach, table: str | None, columns: Mapping[str, str], scope: Mapping[str, str]
@@ -188,7 +197,7 @@ class Store:
             TableRefused: a table is missing, changed or forbidden; nothing was written.
             PositionTaken: the feed's position is not ``write.before``.
         """
-        return await self.transact(write.rows, partial(self._write, write, turn), turn)
+        return await self.transact(write.rows, functools.partial(self._write, write, turn), turn)
 
     async def transact(self, rows: Mapping[str, Sequence[Row]], work: Work[T], turn: Turn | None = None) -> T:
         """Do work in one transaction, which is undone whole if it fails.
@@ -227,20 +236,55 @@ class Store:
         finally:
             self._idle += 1
 
-    async def put(self, connection: AsyncConnection, folded: Mapping[str, Folded]) -> dict[str, Counts]:
-        """Write rows in a transaction that has begun; return what became of them, by table."""
+    async def settle(self, feed: str) -> tuple[Commit, Counts, dict[str, Counts]]:
+        """Count the deltas of a feed that waited and are settled, and give up those that waited too long.
+
+        Returns:
+            As ``commit``: the feed's position, as it was, with its ledger; what became of the deltas; by table.
+
+        Raises:
+            StoreLost, TableRefused: as ``commit``.
+        """
+        with faults():
+            async with self._turn() as connection:
+                await positions.lock(connection, feed)
+                tables, counts = await waiting.collect(connection, feed, overdue=True), Counts()
+                for settled in tables.values():
+                    counts.add(settled)
+                await positions.add(connection, feed, counts)
+                commit = await positions.read(connection, feed)
+                if commit is None:
+                    raise StoreLost(f"{feed} has no position, though deltas of it wait")
+                return await _with_waiting(connection, feed, commit), counts, tables
+
+    async def put(
+        self, connection: AsyncConnection, folded: Mapping[str, Folded], patience: Patience | None = None
+    ) -> dict[str, Counts]:
+        """Write rows in a transaction that has begun; return what became of them, by table.
+
+        Raises:
+            RowMissing: deltas have no row, and no patience is given.
+        """
         await self._stage(connection, folded)
-        return await self._merge(connection, folded)
+        return await self._merge(connection, folded, patience)
 
     async def _stage(self, connection: AsyncConnection, folded: Mapping[str, Folded]) -> None:
+        """Begin a transaction's work, as far as nobody else would wait for it."""
         await self._begin(connection, folded)
         for name, rows in folded.items():
-            await self._upserts[name].stage(connection, rows.rows)
+            if isinstance(upsert := self._upserts[name], Upsert):
+                await upsert.stage(connection, rows.rows)
 
-    async def _merge(self, connection: AsyncConnection, folded: Mapping[str, Folded]) -> dict[str, Counts]:
+    async def _merge(
+        self, connection: AsyncConnection, folded: Mapping[str, Folded], patience: Patience | None
+    ) -> dict[str, Counts]:
         tables = {}
         for name, rows in folded.items():
-            tables[name] = await self._upserts[name].merge(connection, rows.rows)
+            upsert = self._upserts[name]
+            if isinstance(upsert, Partial):
+                tables[name] = await upsert.load(connection, rows.rows, patience)
+                continue
+            tables[name] = await upsert.merge(connection, rows.rows)
             tables[name].duplicate += rows.duplicate
             tables[name].stale += rows.stale
         return tables
@@ -252,17 +296,21 @@ class Store:
         if turn is not None:
             await connection.execute(sa.text("SELECT 1"))  # SQLAlchemy begins the transaction with its first statement
             await self._stage(connection, folded)
-            waiting = time.monotonic()
+            began = time.monotonic()
             write = msgspec.structs.replace(write, before=await turn())
-            started += time.monotonic() - waiting
+            started += time.monotonic() - began
         done = await positions.settled(connection, write)
         if done is not None:
+            done = await _with_waiting(connection, write.feed, done)
             return _repeated(write, done, await batches.recall(connection, write))
         if turn is None:
             await self._stage(connection, folded)
         counts = Counts()
         counts.add(write.counts)
-        tables = await self._merge(connection, folded)
+        tables = await self._merge(connection, folded, write.patience)
+        if write.patience is not None:
+            for name, settled in (await waiting.collect(connection, write.feed)).items():
+                tables.setdefault(name, Counts()).add(settled)
         for written in tables.values():
             counts.add(written)
         if (sweep := write.sweep) is not None:
@@ -272,6 +320,8 @@ class Store:
         await quarantine.put(connection, write.refusals)
         noted = batches.noting(write, counts, time.monotonic() - started)
         commit = await positions.move(connection, write, counts, noted)
+        if write.patience is not None:
+            commit = await _with_waiting(connection, write.feed, commit)
         if started - self._pruned_at > PRUNE_SECONDS:
             self._pruned_at = started
             await batches.prune(connection)
@@ -288,7 +338,10 @@ class Store:
         upsert, number = self._upserts[sweep.table], list(self._tables).index(sweep.table)
         await (await driver_of(connection)).execute(lock_sql(self._built[sweep.table]))
         sweeper = Sweeper(self._built[sweep.table], self._tables[sweep.table], number, upsert.history)
-        return await sweeper.sweep(connection, sweep)
+        absent = await sweeper.sweep(connection, sweep)
+        if isinstance(upsert, Partial) and not sweep.mark:
+            await upsert.forget(connection, sweeper.turned)
+        return absent
 
     async def _isolate(self, folded: Mapping[str, Folded], fault: RowFault) -> RowRefused:
         """Find the rows that a batch failed for, last row first, so that each can be taken out by its index."""
@@ -310,18 +363,20 @@ class Store:
         first.also = tuple(also)
         return first
 
-    def _upserts_with(self, found: Mapping[str, Found]) -> dict[str, Upsert]:
-        return {
-            name: Upsert(
-                self._built[name],
-                table,
-                number,
-                found=found.get(name),
-                deletable=name in self._deletable,
-                history=self._built.get(f"{name}{HISTORY}") if table.history else None,
-            )
-            for number, (name, table) in enumerate(self._tables.items())
-        }
+    def _upserts_with(self, found: Mapping[str, Found]) -> dict[str, Upsert | Partial]:
+        made: dict[str, Upsert | Partial] = {}
+        for number, (name, table) in enumerate(self._tables.items()):
+            there, deletable = found.get(name), name in self._deletable
+            if name in self._partial:
+                made[name] = Partial(self._built[name], table, number, found=there, deletable=deletable)
+                continue
+            history = self._built.get(f"{name}{HISTORY}") if table.history else None
+            made[name] = Upsert(self._built[name], table, number, found=there, deletable=deletable, history=history)
+        return made
+
+
+async def _with_waiting(connection: AsyncConnection, feed: str, commit: Commit) -> Commit:
+    return msgspec.structs.replace(commit, waiting=await waiting.count(connection, feed))
 
 
 def _repeated(write: Write, done: Commit, noted: Counts | None) -> tuple[Commit, Counts, dict[str, Counts]]:

@@ -11,7 +11,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from service.config.tables import Table
 from service.model import Counts, Row
-from service.store.compare import not_older, same_key
+from service.store.compare import json_key, not_older, same_key
 from service.store.schema import deleted
 
 KEPT = timedelta(days=7)
@@ -65,7 +65,7 @@ class Deletion:
         version = _typed(deleted.c.version, self._target.c[name])
         return sa.delete(self._stage).where(
             deleted.c.table_name == self._target.name,
-            deleted.c.key == self._key(),
+            deleted.c.key == json_key(self._stage.c, self._settings.key),
             ~self._flagged,
             ~not_older(self._stage.c[name], version, self._settings),
         )
@@ -73,7 +73,8 @@ class Deletion:
     def _burial(self, name: str) -> pg.Insert:
         """Build the tombstones of a stage's deletions, whether or not there is a row: it may yet come."""
         version = self._stage.c[name]
-        rows = sa.select(sa.literal(self._target.name), self._key(), sa.func.to_jsonb(version))
+        key = json_key(self._stage.c, self._settings.key)
+        rows = sa.select(sa.literal(self._target.name), key, sa.func.to_jsonb(version))
         rows = rows.where(self._flagged, version.is_not(None))
         insert = pg.insert(deleted).from_select(["table_name", "key", "version"], rows)
         mine, theirs = (_typed(of, self._target.c[name]) for of in (deleted.c.version, insert.excluded.version))
@@ -83,16 +84,13 @@ class Deletion:
             where=not_older(theirs, mine, self._settings),
         )
 
-    def _key(self) -> ColumnElement[Any]:
-        """Write a key as JSON; moments in UTC, whatever zone the session has."""
-        columns: list[ColumnElement[Any]] = [self._stage.c[name] for name in self._settings.key]
-        return sa.func.jsonb_build_array(
-            *(
-                sa.func.timezone("UTC", column) if isinstance(column.type, sa.DateTime) else column
-                for column in columns
-            ),
-            type_=pg.JSONB(),
-        )
+
+def buried(target: sa.Table, stage: sa.Table, settings: Table, number: ColumnElement[int]) -> "sa.Select[int, Any]":
+    """Build the versions of the deletions of a stage's keys, each with the number of the row in the stage."""
+    version = _typed(deleted.c.version, target.c[settings.version or ""])
+    return sa.select(number, version).where(
+        deleted.c.table_name == target.name, deleted.c.key == json_key(stage.c, settings.key)
+    )
 
 
 async def prune(connection: AsyncConnection) -> None:

@@ -118,6 +118,11 @@ class Upsert:
             await self.history.follow(connection)
         return counts
 
+    async def write(self, connection: AsyncConnection, rows: Sequence[Row]) -> Counts:
+        """Stage rows and merge them; see ``stage`` and ``merge``."""
+        await self.stage(connection, rows)
+        return await self.merge(connection, rows)
+
     async def empty(self, connection: AsyncConnection) -> None:
         """Empty the temporary table for the next rows of the same transaction."""
         await connection.execute(sa.text(f"TRUNCATE pg_temp.{self._stage.name}"))

@@ -1,6 +1,6 @@
 """What one transaction writes: the rows of a batch, its refusals, and the position that they bring a feed to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,6 +26,21 @@ class Sweep(msgspec.Struct, frozen=True):
     at: float
 
 
+class Patience(msgspec.Struct, frozen=True):
+    """What becomes of deltas that have no row and cannot make one.
+
+    Attributes:
+        feed: whose they are.
+        seconds: how long they wait for it.
+        refusal: gives what one becomes if it waits in vain: of a table's name, the index of its row among those of the
+            table, a reason and a detail.
+    """
+
+    feed: str
+    seconds: float
+    refusal: Callable[[str, int, str, str], Refusal]
+
+
 class Write(msgspec.Struct, frozen=True):
     """One batch of one feed.
 
@@ -40,6 +55,7 @@ class Write(msgspec.Struct, frozen=True):
         source: where the source may resume after it; None keeps what is there.
         counts: what is already known of its records: ``received``, ``filtered``, ``duplicate``, ``quarantined``.
         sweep: what to do about absent rows once the rows are written.
+        patience: for deltas without a row; None: they are refused.
     """
 
     feed: str
@@ -52,3 +68,4 @@ class Write(msgspec.Struct, frozen=True):
     source: Position | None
     counts: Counts
     sweep: Sweep | None = None
+    patience: Patience | None = None

@@ -12,7 +12,7 @@ from service.config.tables import Column
 from service.transform.checks import emit_checks, plain, settled
 from service.transform.code import Code, build
 from service.transform.expression import Expression
-from service.transform.fetch import emit_fetch, word
+from service.transform.fetch import emit_fetch, emit_present, inside, word
 from service.transform.given import given
 from service.transform.shape import Shape
 from service.transform.violations import Violation, breach, kind_of
@@ -32,12 +32,18 @@ class ColumnCode:
         feed: ``provider.feed``.
         lists: whether a record may be a list.
         shape: of the record, where it was decoded to one.
+        partial: whether a record may leave the column as it is. Then the lines leave in ``p``, too, whether it carries
+            the column, which it was decoded whole for; what is not carried holds its default, for a row that is new.
+
+    Attributes:
+        carried: whether every record carries the column, or none does; None where it depends on the record.
+        fallback: what stands for null.
 
     Raises:
         ConfigError: a constant, default or bound does not fit the column.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that the lines depend on
         self,
         name: str,
         prefix: str,
@@ -48,6 +54,7 @@ class ColumnCode:
         *,
         lists: bool,
         shape: Shape | None = None,
+        partial: bool = False,
     ) -> None:
         self.name = name
         self.column = column
@@ -55,13 +62,17 @@ class ColumnCode:
         self._place = place
         self._settle = self._settler()
         self._code = code = Code(prefix)
+        self._presence = Code(f"{prefix}p")
+        self.carried = presence(self._presence, source, lists=lists) if partial else True
         if source is None:
             code.add("v = None")
         elif "const" in source.model_fields_set:
             code.add(f"v = {code.constant(self._settled(source.const, 'const'))}")
         else:
             if source.expr is not None:
-                code.add(f"v = {code.constant(_computed)}({Expression(source.expr, 'expr').emit(code, shape)})")
+                self._compute(Expression(source.expr, "expr"), shape)
+            elif self.carried is None:
+                code.add(*self._presence.lines)
             else:
                 emit_fetch(code, source.from_, feed, lists=lists, shape=shape)
             if source.values is not None:
@@ -69,7 +80,10 @@ class ColumnCode:
             else:
                 emit_checks(code, column, place)
         self.fallback = self._fallback(source)
-        self._fill()
+        if self.carried is True:
+            self._fill()
+        else:
+            self._fill_partly()
 
     @property
     def lines(self) -> list[str]:
@@ -79,11 +93,24 @@ class ColumnCode:
     @property
     def constants(self) -> dict[str, Any]:
         """What they close over."""
-        return self._code.constants
+        return self._code.constants | self._presence.constants
 
     def alone(self) -> Callable[..., Any]:
         """Give the column's own function ``(record, message) -> value``, made of the same lines."""
         return build("value(r, m)", [*self.lines, "return v"], self.constants)
+
+    def carries(self) -> Callable[..., bool]:
+        """Give the function ``(record) -> bool`` that says whether a record carries the column."""
+        if self.carried is not None:
+            return (lambda _: True) if self.carried else lambda _: False
+        return build("carries(r)", [*self._presence.lines, "return p"], self._presence.constants)
+
+    def _compute(self, expression: Expression, shape: Shape | None) -> None:
+        computed = f"v = {self._code.constant(_computed)}({expression.emit(self._code, shape)})"
+        if self.carried is None:
+            self._code.add(*self._presence.lines, "v = None", "if p:", f"    {computed}")
+        else:
+            self._code.add(computed)
 
     def _translate(self, source: MapValue) -> None:
         """Replace the provider's word by ours; what it becomes is converted and checked here and now."""
@@ -116,6 +143,19 @@ class ColumnCode:
             remedy = f"correct the path, set a `default`, or {self._place}.null: true"
             self._code.add("if v is None:", f"    raise {self._code.constant(breach('required', said, remedy))}(v)")
 
+    def _fill_partly(self) -> None:
+        """Let a null that is carried be null, whatever the default, which only a new row without the column gets."""
+        default, self.fallback = self._code.constant(self.fallback), None
+        if self.carried is False:
+            self._code.add(f"v = {default}")
+            return
+        lines = ["if not p:", f"    v = {default}"]
+        if not self.column.null:
+            remedy = f"leave the field out to leave the column as it is, or set {self._place}.null: true"
+            refused = self._code.constant(breach("required", "is null, and the column may not be null", remedy))
+            lines += ["elif v is None:", f"    raise {refused}(v)"]
+        self._code.add(*lines)
+
     def _settler(self) -> Callable[..., Any]:
         """Make the function that converts and checks what the configuration itself holds."""
         column = plain(self.column)
@@ -125,6 +165,24 @@ class ColumnCode:
 
     def _settled(self, value: Any, what: str) -> Any:
         return settled(self._settle, value, what, self._place)
+
+
+def presence(code: Code, source: MapValue | None, *, lists: bool) -> bool | None:
+    """Add the lines that leave in ``p`` whether the record ``r`` carries a column; True or False where no record tells.
+
+    Of a column that comes from paths they leave its value in ``v``, too.
+
+    A column comes with any of the fields that it is made of.
+    """
+    if source is None:
+        return False
+    if "const" in source.model_fields_set:
+        return True
+    paths = [inside(path) for path in source.from_] if source.expr is None else Expression(source.expr, "expr").fields
+    if paths is None or None in paths:
+        return True
+    emit_present(code, [path for path in paths if path is not None], lists=lists)
+    return None
 
 
 def _computed(value: Any) -> Any:

@@ -18,7 +18,7 @@ from service.config.units import Window as Bounds
 from service.model import Row
 from service.transform.transform import Mapped
 
-_encode = msgspec.msgpack.Encoder().encode
+_encoder = msgspec.msgpack.Encoder()
 
 
 class Window:
@@ -78,6 +78,13 @@ class Window:
             is_stale = self._seconds is not None and now - self._since >= 2 * self._seconds
             self._old = {} if is_stale else self._young
             self._young, self._since = {}, now
+
+
+def _encode(row: Row) -> bytes:
+    try:
+        return _encoder.encode(row)
+    except OverflowError:  # a delta of a table with more than 64 columns: see Row
+        return _encoder.encode((*row[:-1], hex(row[-1])))
 
 
 def _leave_out(mapped: Mapped, numbers: list[int]) -> None:

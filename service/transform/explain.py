@@ -41,6 +41,7 @@ class Verdict(msgspec.Struct):
         detail: of the refusal.
         faults: of the refusal, as far as columns are concerned.
         values: of a refused record, column by column; those at fault hold their default, or None.
+        carried: for a record of a partial route, the columns that it carries, of its row or of ``values``; else None.
     """
 
     row: Row | None = None
@@ -50,16 +51,30 @@ class Verdict(msgspec.Struct):
     values: Row = ()
     table: str | None = None
     map: Mapping[str, MapValue] = {}
+    carried: frozenset[str] | None = None
 
 
 class Judge:
-    """Runs each column's code alone, so that every fault of a record is found."""
+    """Runs each column's code alone, so that every fault of a record is found.
 
-    def __init__(self, columns: Sequence[ColumnCode], table: Table) -> None:
+    Args:
+        columns: of the table, in order.
+        table: the table.
+        partial: whether its rows say which columns a record carries.
+    """
+
+    def __init__(self, columns: Sequence[ColumnCode], table: Table, *, partial: bool = False) -> None:
         self._columns = [(column, column.alone(), column.column.on_invalid or table.on_invalid) for column in columns]
+        self._carries = [column.carries() for column in columns] if partial else None
 
-    def judge(self, record: Any, message: Message) -> Verdict:
-        """Judge a record. One fault under `on_invalid: drop` is enough to leave it out."""
+    def judge(self, record: Any, message: Message, flags: Row = ()) -> Verdict:
+        """Judge a record. One fault under `on_invalid: drop` is enough to leave it out.
+
+        Args:
+            record: decoded whole.
+            message: that it came in.
+            flags: what follows the columns in its row.
+        """
         values: list[Any] = []
         faults: list[Fault] = []
         for column, settle, on_invalid in self._columns:
@@ -72,10 +87,17 @@ class Judge:
                 if on_invalid != "null" or (column.fallback is None and not column.column.null):
                     told = _told(column, violation, record)
                     faults.append(Fault(column.name, column.paths, violation.rule, told))
+        carried = None
+        if self._carries is not None:
+            carried = sum(carries(record) << number for number, carries in enumerate(self._carries))
+            flags = (*flags, carried)
+        names = carried_names(carried, [column.name for column, _, _ in self._columns])
         if not faults:
-            return Verdict(tuple(values))
+            return Verdict((*values, *flags), carried=names)
         reason = f"{faults[0].column}: {faults[0].rule}"
-        return Verdict(None, reason, ". ".join(fault.told for fault in faults), tuple(faults), tuple(values))
+        return Verdict(
+            None, reason, ". ".join(fault.told for fault in faults), tuple(faults), tuple(values), carried=names
+        )
 
     def dropped(self, record: Any, message: Message) -> str:
         """Say which fault leaves a record out; empty where none does."""
@@ -86,6 +108,11 @@ class Judge:
                 if on_invalid == "drop":
                     return f"`on_invalid: drop`: {_told(column, violation, record)}"
         return ""
+
+
+def carried_names(carried: int | None, columns: Sequence[str]) -> frozenset[str] | None:
+    """Give the names of the columns that a record carries; None where it is no delta."""
+    return None if carried is None else frozenset(name for n, name in enumerate(columns) if carried >> n & 1)
 
 
 def refused_by_database(column: ColumnCode | None, value: Any, rule: str, said: str) -> str:

@@ -1,5 +1,6 @@
 """CEL expressions (Common Expression Language, cel-spec) over a record's fields, in `where`, `delete_when`, `expr`."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +29,8 @@ class Expression:
 
     Attributes:
         paths: of the fields that it needs of a record; None where it needs the record whole.
+        fields: the paths that it names, those that it only asks for included; None where it names the whole record, or
+            nothing in it.
     """
 
     def __init__(self, text: str, option: str) -> None:
@@ -36,6 +39,7 @@ class Expression:
         self._program = cel.compile(text)
         self._wanted = wanted(text, self._program.variables())
         self.paths: list[Path] | None = _paths(self._wanted)
+        self.fields: list[Path] | None = None if "record" in self._wanted else list(_leaves(self._wanted)) or None
 
     def value(self, record: Any) -> Any:
         """Evaluate the expression over a record.
@@ -93,6 +97,14 @@ def _paths(tree: dict[str, Wanted], at: Path = ()) -> list[Path] | None:
             return None
         found += below
     return found
+
+
+def _leaves(tree: dict[str, Wanted], at: Path = ()) -> Iterator[Path]:
+    for name, inner in tree.items():
+        if isinstance(inner, dict):
+            yield from _leaves(inner, (*at, name))
+        else:
+            yield (*at, name)
 
 
 def _context(code: Code, shape: Shape, tree: dict[str, Wanted], at: Path, plain_: str) -> str:

@@ -1,13 +1,16 @@
 """Where a column's value comes from: the lines that walk its paths in the record ``r`` or the message ``m``."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from service.config.paths import parse_path
+from service.config.paths import Path, parse_path
 from service.model import Message
 from service.transform.code import Code, indented
 from service.transform.shape import Shape
 from service.transform.violations import Violation, kind_of
+
+_ABSENT = object()
 
 
 def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool, shape: Shape | None = None) -> None:
@@ -23,6 +26,40 @@ def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool, sh
     for number, path in enumerate(paths):
         lines = _walk(code, path, feed, lists=lists, shape=shape)
         code.add(*(lines if number == 0 else ["if v is None:", *indented(lines)]))
+
+
+def emit_present(code: Code, paths: Sequence[Path], *, lists: bool) -> None:
+    """Add the lines that fetch as ``emit_fetch`` does, and leave in ``p`` whether any of the paths is there.
+
+    A path is there if each of its steps is, whatever it leads to: null as well.
+
+    Args:
+        code: receives the lines.
+        paths: into the record ``r``, which was decoded whole.
+        lists: as above.
+    """
+    absent = code.constant(_ABSENT)
+    code.add("p = False")
+    for number, path in enumerate(paths):
+        lines = ["v = r"]
+        for at, step in enumerate(path):
+            constant = code.constant(step)
+            if isinstance(step, int):
+                lines.append(f"v = v[{constant}] if type(v) is list and len(v) > {constant} else {absent}")
+            elif at or lists:
+                lines.append(f"v = v.get({constant}, {absent}) if type(v) is dict else {absent}")
+            else:
+                lines = [f"v = r.get({constant}, {absent})"]
+        lines += [f"if v is {absent}:", "    v = None", "else:", "    p = True"]
+        code.add(*(lines if number == 0 else ["if v is None:", *indented(lines)]))
+
+
+def inside(written: str) -> Path | None:
+    """Give where in the record a path leads; None where it leads to what every record has: the envelope, the whole."""
+    path = parse_path(written)
+    if not written.startswith("$"):
+        return path
+    return path[1:] or None if path[0] == "$record" else None
 
 
 def _walk(code: Code, written: str, feed: str, *, lists: bool, shape: Shape | None) -> list[str]:

@@ -37,6 +37,7 @@ class Route:
         map: where the columns' values come from.
         where: which records it takes; None for all.
         columns: the code of each, for records that were decoded whole.
+        partial: whether each row is followed by a number that says which columns the record carries; see ``Row``.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Route:
     ) -> None:
         self.name = settings.into
         self.map = settings.map or _by_name(table)
+        self.partial = settings.partial
         self.where = Where(settings.where) if settings.where is not None else None
         self._number = number
         self._feed = feed
@@ -51,7 +53,7 @@ class Route:
         self._lists = lists
         self._flags = (False,) if deletable else ()
         self.columns = self._coded(None)
-        self._judge = Judge(self.columns, table)
+        self._judge = Judge(self.columns, table, partial=settings.partial)
         self._deletion: Deletion | None = None
         if settings.delete_when is not None:
             self._deletion = Deletion(settings.delete_when, self.columns, table)
@@ -68,17 +70,19 @@ class Route:
         """Judge a record that failed here, by its columns."""
         if self._deletion is not None and self._deletion.when(record):
             return self._deletion.judge(record, message)
-        verdict = self._judge.judge(record, message)
-        if verdict.row is not None:
-            verdict.row += self._flags
-        return verdict
+        return self._judge.judge(record, message, self._flags)
 
     def dropped(self, record: Any, message: Message) -> str:
         """Say which column leaves out a record that the route takes; empty where none does."""
         return self._judge.dropped(record, message)
 
     def paths(self) -> list[Path] | None:
-        """Give the paths of the fields that the route needs of a record; None where it needs the record whole."""
+        """Give the paths of the fields that the route needs of a record; None where it needs the record whole.
+
+        So it does to tell absent fields from nulls.
+        """
+        if self.partial:
+            return None
         asked = [Expression(value.expr, "expr") for value in self.map.values() if value.expr is not None]
         asked += [self.where] if self.where is not None else []
         asked += [self._deletion.when] if self._deletion is not None else []
@@ -91,10 +95,15 @@ class Route:
         body = Code(f"b{self._number}")
         if self._deletion is not None:
             self._deletion.emit(body, columns, shape, kept)
+        always = sum(1 << number for number, column in enumerate(columns) if column.carried)
+        body.add(*([f"carried = {always}"] if self.partial else []))
         for number, column in enumerate(columns):
             body.constants |= column.constants
             body.add(*column.lines, f"c{number} = v")
+            if column.carried is None:
+                body.add("if p:", f"    carried |= {1 << number}")
         values = [*(f"c{number}" for number in range(len(columns))), *map(str, self._flags)]
+        values += ["carried"] if self.partial else []
         body.add(f"row = ({', '.join(values)},)", *kept)
         code.constants |= body.constants
         if self.where is None:
@@ -104,6 +113,7 @@ class Route:
             code.add("if w:", *indented(body.lines))
 
     def _coded(self, shape: Shape | None) -> list[ColumnCode]:
+        needed = {*self._table.key, self._table.version}
         return [
             ColumnCode(
                 column,
@@ -114,6 +124,7 @@ class Route:
                 self._feed,
                 lists=self._lists,
                 shape=shape,
+                partial=self.partial and column not in needed,
             )
             for number, (column, spec) in enumerate(self._table.columns.items())
         ]
@@ -144,7 +155,7 @@ class Routes:
         self.tables = tuple(dict.fromkeys(route.name for route in self.all))
         self.traced = bool(
             settings.routes or settings.transform or settings.dedupe or settings.on_drift == "quarantine"
-        )
+        ) or any(route.partial for route in self.all)
         self.kinds: tuple[type, ...] = (dict, list) if lists else (dict,)
         self._lists = lists
         self._where = Where(settings.where) if settings.where is not None else None

@@ -10,7 +10,7 @@ from service.config.tables import Table
 from service.errors import FormatError
 from service.formats import Broken, Format
 from service.model import Message, Refusal, Row
-from service.transform.explain import Verdict, refused_by_database
+from service.transform.explain import Verdict, carried_names, refused_by_database
 from service.transform.keys import Keys
 from service.transform.routes import Routes
 from service.transform.violations import Violation, shown
@@ -67,6 +67,7 @@ class Transform:
         tables: the names of the tables that rows are of.
         table: the only one of them; None where there are several.
         deletable: as above.
+        partial: whether any of its rows are deltas.
         custom: the name of the user's own function that stands before it.
         traced: whether rows may be of several tables, or fewer or more than their records; see ``Mapped.origins``.
         routes: which records go where.
@@ -89,6 +90,7 @@ class Transform:
         self.tables = routes.tables
         self.table = self.tables[0] if len(self.tables) == 1 else None
         self.traced = routes.traced
+        self.partial = any(route.partial for route in routes.all)
         self.keys: Keys | None = None
         if settings.absent is not None:
             (route,) = routes.all
@@ -168,7 +170,12 @@ class Transform:
         if not rows:
             return verdicts[0] if verdicts else Verdict()
         route = self.routes.of(record)
-        return Verdict(rows[0]) if route is None else Verdict(rows[0], table=route.name, map=route.map)
+        if route is None:
+            return Verdict(rows[0])
+        names = [column.name for column in route.columns]
+        is_delta = route.partial and len(rows[0]) > len(names) + (route.name in self.deletable)
+        carried = carried_names(rows[0][-1] if is_delta else None, names)
+        return Verdict(rows[0], table=route.name, map=route.map, carried=carried)
 
     def reread(self, message: Message) -> Any:
         """Give the record that a refusal kept; the message's body is the record's own bytes.

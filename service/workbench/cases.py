@@ -52,7 +52,8 @@ class Case(Settings):
     params: dict[str, str] = Field(default={})
     """The parameters of the request, for `$params`."""
     rows: tuple[dict[str, Any], ...] = ()
-    """The rows, in order; columns that are not named may hold anything."""
+    """The rows, in order; columns that are not named may hold anything. Of a delta only columns that it carries have a
+    value."""
     deleted: tuple[dict[str, Any], ...] = ()
     """The rows that are deleted, in order: their key and version."""
     refused: tuple[Refused, ...] = ()
@@ -164,6 +165,9 @@ def _of_row(where: str, wanted: Mapping[str, Any], trial: Trial, columns: Mappin
             differences.append(
                 Difference(f"{where}, {name}", said(value), f"no such column; there are {', '.join(columns)}")
             )
+            continue
+        if trial.verdict.carried is not None and name not in trial.verdict.carried:
+            differences.append(Difference(f"{where}, {name}", said(value), "not carried by the record"))
             continue
         try:
             expected = _stored(columns[name], value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from service.errors import EntriesTaken, FormatError, RowRefused
+from service.errors import EntriesTaken, FormatError, RowMissing, RowRefused
 from service.model import Counts, Message, Row
 from service.store.review import Entry, Resolution, Review, Selection
 from service.transform.custom import Function, attempts, function_of
@@ -160,7 +160,9 @@ class Attempt:
     def _take_out(self, refused: RowRefused) -> None:
         table = refused.table
         row = self._resolution.rows[table].pop(refused.row)
-        detail = self._transform.refused(table, row, refused.reason, refused.detail)
+        detail = refused.detail
+        if not isinstance(refused, RowMissing):
+            detail = self._transform.refused(table, row, refused.reason, detail)
         self._refuse(*self._origins[table].pop(refused.row), table, refused.reason, detail)
 
     def _refuse(self, entry: Entry, message: Message, index: int, table: str | None, reason: str, detail: str) -> None:

@@ -57,6 +57,8 @@ async def tried(transform: Transform, messages: Sequence[Message]) -> list[Trial
         for number, record in enumerate(records):
             for verdict in await attempts(transform, function, message, given[number]):
                 deletes = False
+                if verdict.row is not None and verdict.carried is not None:
+                    verdict.row = verdict.row[:-1]
                 if verdict.table in transform.deletable and verdict.row is not None:
                     verdict.row, deletes = verdict.row[:-1], verdict.row[-1]
                 made.append(Trial(number, record, verdict, deletes))

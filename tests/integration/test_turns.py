@@ -48,9 +48,9 @@ def message(number: int, n: int = 1) -> Message:
 async def loading(store: Store, lane: Lane) -> AsyncIterator[Loader]:
     """Transform and load what the lane holds until it is closed."""
     transform = Transform("acme.things", FEED, TABLES)
-    batches, ledger = Batches(transform, Bounds(max_rows=ROWS)), Ledger()
+    batches, ledger = Batches(transform, Bounds(max_rows=ROWS, max_wait=0.0)), Ledger()
     breaker, tap = Breaker("acme.things", 0), Tap(transform, FEED, TABLES)
-    loader = Loader("acme.things", store, lane, batches, ledger, breaker, tap, 0.0)
+    loader = Loader("acme.things", store, lane, batches, ledger, breaker, tap)
     await loader.position()
 
     async def work() -> None:

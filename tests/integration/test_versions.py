@@ -9,6 +9,7 @@ from service.model import Counts, Row
 from tests.postgres import Cluster
 from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
+from tests.unit.store.deltas import Deltas
 
 MATCHES = table("id", {"id": "text", "v": "integer", "odds": {"type": "decimal", "null": True},
                        "tags": {"type": "text", "list": True, "null": True}}, "v", indexes=[["v"]])  # fmt: skip
@@ -103,3 +104,18 @@ async def test_a_row_that_a_policy_forbids_is_told_from_a_table_that_is_closed(u
 async def test_the_server_is_the_one_that_was_asked_for(url: str, request: pytest.FixtureRequest) -> None:
     ((version,),) = await fetch(url, "SHOW server_version")
     assert version.startswith(request.node.callspec.params["any_postgres"])
+
+
+async def test_deltas_are_merged_column_by_column_and_wait_for_their_rows(url: str) -> None:
+    number = {"type": "integer", "null": True}
+    tables = {"t": table("id", {"id": "text", "v": "integer", "a": number, "b": number, "c": "integer"}, "v")}
+    async with store_of(url, tables, partial=tables) as store:
+        await store.prepare()
+        feed = Deltas(store)
+        assert await feed.load([("x", 5, 5, None, None, 0b00111)], "t") == Counts()
+        assert await feed.load([("x", 1, 1, 1, 1)], "t") == Counts(received=2, inserted=1, updated=1)
+        late = [("x", 3, None, 3, None, 0b01011), ("x", 2, 2, 2, 2), ("x", 3, None, 3, None, 0b01011)]
+        assert await feed.load(late, "t") == Counts(received=3, updated=2, duplicate=1)
+        assert await fetch(url, "SELECT v, a, b, c FROM t") == [(5, 5, 3, 2)]
+        known = await fetch(url, "SELECT key::text, versions::text FROM headrace.column_versions")
+        assert known == [('["x"]', '{"b": "3", "c": "2"}')]

@@ -104,3 +104,17 @@ async def test_a_real_provider_is_asked_once_and_nothing_is_loaded(folder: Path)
     assert "2 records: 2 load" in out
     left = await asyncio.to_thread(lambda: sorted(path.name for path in folder.iterdir()))
     assert left == ["both.json", "config.yaml", "good.json"]  # no spool, no database
+
+
+def test_of_a_delta_only_what_it_carries_is_shown(folder: Path) -> None:
+    config = CONFIG.replace("records: goals,", "records: goals, partial: true,").replace(
+        "n: {type: integer, max: 9}", "n: {type: integer, null: true, max: 9, default: 3}"
+    )
+    (folder / "config.yaml").write_text(config)
+    (folder / "delta.json").write_text('{"goals":[{"id":"a","when":{"at":"2026-01-01T10:00:00Z"},"price":null}]}')
+    code, out, _ = headrace(folder, "preview", "acme.polled", "--from", "delta.json")
+    assert code == 0
+    assert "price null" in out
+    assert " n " not in out
+    _, out, _ = headrace(folder, "preview", "acme.polled", "--from", "delta.json", "--json")
+    assert json.loads(out)["shown"][0]["row"] == {"id": "a", "at": "2026-01-01T10:00:00Z", "price": None}

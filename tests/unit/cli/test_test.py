@@ -115,3 +115,13 @@ def test_without_cases_it_says_where_they_go(folder: Path) -> None:
         2,
         "headrace: there are no cases: write cases.yaml, or cases/*.yaml, beside the configuration\n",
     )
+
+
+def test_a_case_of_a_delta_compares_what_the_record_carries(folder: Path) -> None:
+    (folder / "config.yaml").write_text(CONFIG.replace("records: goals,", "records: goals, partial: true,"))
+    (folder / "cases.yaml").write_text(CASES.replace(", n: 1", "").replace("price: 2.1}", "price: 2.1, n: null}"))
+    code, out, _ = headrace(folder, "test")
+    assert code == 1
+    assert "    row 1, n\n      expected  null\n      found     not carried by the record\n" in out
+    (folder / "cases.yaml").write_text(CASES.replace(", n: 1", ""))
+    assert headrace(folder, "test").code == 0

@@ -56,3 +56,35 @@ def test_the_database_is_named_without_its_password() -> None:
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2 << 30, "2 GiB")])
 def test_sizes_are_written_as_people_do(count: int, text: str) -> None:
     assert size(count) == text
+
+
+PARTIAL = """\
+tables:
+  goals: {key: id, version: at, columns: {id: text, at: timestamp, n: integer, side: {type: text, default: home}}}
+  cards: {key: id, mode: update, columns: {id: text, n: integer}}
+providers:
+  acme:
+    url: https://acme.example
+    feeds:
+      lacking: {kind: rest, partial: true, into: goals, map: {id: id, at: at, side: s}}
+      able: {kind: rest, partial: true, wait_for_row: 0s, into: goals, map: {id: id, at: at, n: n}}
+      only: {kind: rest, routes: [{into: cards, partial: true, map: {id: id, n: n}}]}
+"""
+
+
+def test_it_is_said_what_deltas_mean_for_a_feed() -> None:
+    lacking, able, only = describe(loads(PARTIAL, "config.yaml", {}), 0).feeds
+    assert lacking.partial[0] == (
+        "Partial: only the columns that a record carries are written, and the newest at wins for each of them."
+    )
+    assert lacking.partial[1] == (
+        "A record whose row does not exist cannot make one, without n; "
+        "it waits 30 s for it and then goes to quarantine."
+    )
+    assert able.partial[1:] == (
+        "A record whose row does not exist makes one if it carries id, at, n; else it goes to quarantine.",
+    )
+    (said,) = only.partial
+    assert said.startswith(
+        "Partial in cards: only the columns that a record carries are written, and what arrived last"
+    )

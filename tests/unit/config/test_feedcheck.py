@@ -40,9 +40,13 @@ def test_every_other_column_does() -> None:
     assert check_map("id: id") == [("unmapped-column", "at"), ("unmapped-column", "minute")]
 
 
-def test_a_partial_feed_needs_only_the_key() -> None:
+def test_a_partial_feed_needs_only_the_key_and_the_version() -> None:
     assert check("kind: rest, partial: true, into: goals, map: {id: id}") == []
     assert check("kind: rest, partial: true, into: goals, map: {minute: m}") == [("unmapped-column", "map.id")]
+    versioned = TABLES.replace("key: [id]", "key: [id]\n    version: at")
+    assert check("kind: rest, partial: true, into: goals, map: {id: id}", tables=versioned) == [
+        ("unmapped-column", "map.at")
+    ]
 
 
 @pytest.mark.parametrize(

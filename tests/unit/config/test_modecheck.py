@@ -221,3 +221,42 @@ def test_a_feed_has_either_a_table_or_routes(feed: str) -> None:
 
 def test_only_a_function_of_the_users_own_may_go_without_a_map() -> None:
     assert routed("into: log, transform: 'json:dumps'") == []
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        ("key: id, version: at", []),
+        ("key: id, mode: update", []),
+        ("mode: append", ["providers.acme.feeds.all.partial"]),
+        ("key: id, version: at, history: true", ["providers.acme.feeds.all.partial"]),
+    ],
+)
+def test_deltas_need_a_table_that_keeps_one_version_of_a_row(table: str, found: list[str]) -> None:
+    assert [problem.path for problem in problems(table, ", partial: true")] == found
+
+
+def test_deltas_need_a_table_that_a_query_can_compare() -> None:
+    columns = "".join(f", c{number}: {{type: integer, null: true}}" for number in range(500))
+    assert [problem.path for problem in problems("key: id", ", partial: true", columns)] == [
+        "providers.acme.feeds.all.partial"
+    ]
+    assert problems("key: id", "", columns) == []
+
+
+def test_a_route_may_be_partial_by_itself() -> None:
+    route = "{{into: goals, partial: {}, map: {{id: i}}, where: a == 1}}"
+    routes = ", ".join(route.format(flag) for flag in ("true", "false"))
+    found = problems("key: id", more=f"more: {{kind: rest, routes: [{routes}]}}")
+    missing = "providers.acme.feeds.more.routes[1].map."
+    assert {problem.path for problem in found} == {f"{missing}source", f"{missing}at"}
+    beside = problems("key: id", more=f"more: {{kind: rest, partial: true, routes: [{routes}]}}")
+    assert any("with `routes`, `partial` has no place beside them" in problem.message for problem in beside)
+
+
+def test_only_deltas_wait_for_rows() -> None:
+    assert problems(feed=", partial: true, wait_for_row: 2m") == []
+    found = problems(feed=", wait_for_row: 2m")
+    assert ["`wait_for_row` belongs to a feed, or a route, with `partial: true`" in each.message for each in found] == [
+        True
+    ]

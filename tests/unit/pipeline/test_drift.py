@@ -116,3 +116,13 @@ def test_what_is_remembered_is_bounded() -> None:
         drift.look({**RECORD, f"key-{number}": number})
     assert len(drift._fields) == MAX_FIELDS
     assert len(drift.findings) == MAX_FINDINGS
+
+
+def test_no_field_of_a_delta_is_missed_and_another_type_still_is() -> None:
+    for is_strict in (False, True):
+        drift = Drift("acme.scores", PATHS, is_strict=is_strict, is_sparse=True)
+        for _ in range(LEARN):
+            drift.look(RECORD)
+        for _ in range(100 * SAMPLE):
+            assert drift.look({"id": "a"}) == []
+        assert drift.look({"score": {"home": "one"}}) == ["score.home is text, which was a number before"]

@@ -121,3 +121,9 @@ def test_a_feed_must_have_the_parameters_for_it() -> None:
         by_spans(configured({"kind": "rest"})[0], SINCE, None, None)
     with pytest.raises(ValueError, match="only a rest feed"):
         by_spans(configured({"kind": "websocket"})[0], SINCE, None, None)
+
+
+def test_a_backfill_of_deltas_neither_waits_for_rows_nor_for_data() -> None:
+    feed, _ = configured({**FEED, "partial": True, "wait_for_row": "1m", "freshness": "30s"}, url="http://127.0.0.1:9")
+    spans = by_spans(feed, SINCE, UNTIL, DAY)
+    assert (spans.partial, spans.freshness) == (True, None)

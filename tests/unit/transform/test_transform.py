@@ -208,7 +208,7 @@ def at_once(transform: Transform, record: Any) -> Any:
     """Give the row that the compiled function makes; None where it leaves the record to the columns."""
     rows: list[Any] = []
     failed: Callable[..., None] = lambda *_: None  # noqa: E731
-    transform._run([Piece(message([]), [record])], rows, [].append, failed)
+    transform._run([Piece(message([]), [record])], rows, [].append, failed, [].append)
     return rows[0] if rows else None
 
 
