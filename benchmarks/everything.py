@@ -8,12 +8,13 @@ import asyncio
 import sys
 import traceback
 
-from benchmarks import growth, latency, load, overload, poison, rest
+from benchmarks import growth, latency, load, overload, poison, receive, rest
 from benchmarks.parts.chart import bars
 from benchmarks.parts.report import FOLDER, kept, write_readme
 from benchmarks.parts.script import measured
 
 ALL = {
+    "receive": receive.measure,
     "load": load.measure,
     "rest": rest.measure,
     "latency": latency.measure,

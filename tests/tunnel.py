@@ -11,11 +11,13 @@ class Tunnel:
 
     Attributes:
         port: where it listens.
+        who: whom it lets through: name and password.
         targets: where it was asked to lead, by those whom it let through.
     """
 
     def __init__(self, user: str, password: str) -> None:
         self.port = 0
+        self.who = user, password
         self.targets: list[str] = []
         self._proof = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._server: asyncio.Server | None = None

@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from benchmarks.parts.frames import STAMP
 from tests.postgres import free_port
 
-_fork = multiprocessing.get_context("fork")  # what was made beforehand is inherited, not copied
+fork = multiprocessing.get_context("fork")  # what was made beforehand is inherited, not copied
 BURST = 200
 """Frames that are written at once when the sender goes as fast as it can."""
 TICK = 0.001
@@ -30,14 +30,14 @@ class Provider:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.sent = _fork.Value("q", 0)
-        self._started = _fork.Value("d", 0.0)
+        self.sent = fork.Value("q", 0)
+        self._started = fork.Value("d", 0.0)
         self._owner = os.getpid()
 
     def __enter__(self) -> "Provider":
         self.sent.value, self._started.value = 0, 0.0
-        up = _fork.Event()
-        self._process = _fork.Process(target=lambda: asyncio.run(self._run(up.set)), daemon=True)
+        up = fork.Event()
+        self._process = fork.Process(target=lambda: asyncio.run(self._run(up.set)), daemon=True)
         self._process.start()
         up.wait()
         return self

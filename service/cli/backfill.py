@@ -23,6 +23,7 @@ from service.errors import PositionTaken, SourceRefused, StartError, StoreLost, 
 from service.pipeline.backfill import Backfill, by_spans, from_files
 from service.pipeline.extent import Extent, FileExtent, SpanExtent
 from service.pipeline.line import Line
+from service.recording.reading import is_recording
 from service.sources import Source
 from service.spans import read_moment
 from service.store.store import Store
@@ -71,6 +72,8 @@ def _files(feed: FeedSettings, path: str, form: str | None) -> tuple[Source, str
     formats = discover("service.formats")
     if form is not None and form not in formats:
         raise typer.BadParameter(f"there is no format {form!r}; there are {', '.join(formats)}")
+    if Path(path).is_file() and is_recording(Path(path)):
+        raise typer.BadParameter(f"{path} is a recording: `headrace replay {path}` plays it")
     try:
         return from_files(feed, path, form), path, FileExtent(path)
     except SourceRefused as refused:

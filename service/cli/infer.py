@@ -19,9 +19,10 @@ from service.infer.proposal import propose
 from service.infer.writing import Feed, write
 from service.model import Message
 from service.provider import Provider
+from service.recording.reading import is_recording
 from service.transform.violations import is_secret
 from service.workbench.detect import decoder_of, format_of, split
-from service.workbench.sample import MAX_BYTES, read_bytes, sample
+from service.workbench.sample import MAX_BYTES, read_bytes, recorded, sample
 
 _PLACE = "an example: put the real address here"
 
@@ -56,12 +57,15 @@ def infer(
 
 
 def _of_file(path: Path, kind: str | None) -> tuple[Sequence[Message], Format, Feed]:
-    body = read_bytes(path)
-    decoder = decoder_of(kind or format_of(body, path.name))
+    messages = recorded(path) if is_recording(path) else [Message(read_bytes(path), path.stat().st_mtime)]
+    if not messages:
+        raise FormatError("no message was recorded")
+    whole = max(messages, key=lambda message: len(message.body))
+    decoder = decoder_of(kind or format_of(whole.body, "" if len(messages) > 1 else path.name))
     name = snake(path.name.partition(".")[0]) or "sample"
     settings = {"kind": "rest", "path": f"/{name}", "every": "60s"}
     feed = Feed("sample", name, {"url": "https://api.example.com"}, settings, (f"url and path are {_PLACE}",))
-    return split(Message(body, path.stat().st_mtime), decoder), decoder, feed
+    return split(whole, decoder) if len(messages) == 1 else messages, decoder, feed
 
 
 async def _of_url(url: URL, kind: str | None, headers: list[str]) -> tuple[Sequence[Message], Format, Feed]:

@@ -1,6 +1,7 @@
 """The root of config.yaml."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -24,8 +25,14 @@ SECRETS = Path("data/secrets")
 
 
 def _proxy(url: SecretStr) -> SecretStr:
-    if re.fullmatch(r"https?://[^\s/?#]+/?", url.get_secret_value()) is None:  # not shown: as above
-        raise ValueError("this is not the address of a proxy; write http://host:port or http://user:password@host:port")
+    form = r"https?://[^\s/?#]+/?|(socks5h?)://[^\s/?#]+:[0-9]+/?"
+    if (found := re.fullmatch(form, url.get_secret_value())) is None:  # not shown: as above
+        raise ValueError(
+            "this is not the address of a proxy; write http://host:port or http://user:password@host:port,"
+            " or the same with socks5:// or socks5h://"
+        )
+    if found[1] and not all(map(find_spec, ("python_socks", "aiohttp_socks"))):
+        raise ValueError("a SOCKS proxy needs the extra `socks`, which is not installed: pip install 'headrace[socks]'")
     return url
 
 
@@ -124,7 +131,8 @@ class Provider(Settings):
     tls: Tls | None = None
     """For https and wss: a private authority, a certificate of ours."""
     proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = None
-    """The proxy that everything goes through, as http://user:password@host:port; https and wss by CONNECT."""
+    """The proxy that everything goes through, as http://user:password@host:port (https and wss by CONNECT), or as
+    socks5://user:password@host:port, or socks5h, which lets the proxy look names up (needs the extra `socks`)."""
     timeout: Duration = Field(default=30.0, gt=0)
     """The longest that a connection, or the next bytes of an answer, may take."""
     feeds: dict[Name, Annotated[FeedSettings, OneOf("service.sources")]] = Field(min_length=1)
@@ -155,8 +163,8 @@ class Config(Settings):
 
     def deletable(self) -> frozenset[str]:
         """Give the names of the tables that a record can delete rows of."""
-        branches = [branch for _, feed in self.feeds().values() for branch in feed.branches]
-        return frozenset(branch.into for branch in branches if branch.delete_when is not None)
+        branches = [branch for _, feed in self.feeds().values() for branch in (feed.routes or (feed,))]
+        return frozenset(branch.into for branch in branches if branch.delete_when is not None and branch.into)
 
     def feeds(self) -> dict[str, tuple[Provider, FeedSettings]]:
         """Give every feed with its provider, by its full name ``provider.feed``."""

@@ -36,11 +36,14 @@ class Backfill:
         source: that reads it.
         config: the whole.
         store: that the rows go to; its tables are there.
+        why: goes before ``what`` in the name of the position.
     """
 
-    def __init__(self, name: str, what: str, source: Source, config: Config, store: Store) -> None:
+    def __init__(
+        self, name: str, what: str, source: Source, config: Config, store: Store, why: str = "backfill"
+    ) -> None:
         provider = name.partition(".")[0]
-        self._key = f"{name}@backfill:{what}"
+        self._key = f"{name}@{why}:{what}"
         self._provider = Provider(provider, config.providers[provider], config.secrets)
         self.line = Line(name, source, self._provider, config, store, self._key)
 
@@ -48,7 +51,8 @@ class Backfill:
         """Run until all is loaded. Cancelled at any moment, it goes on the next time from where its rows stand.
 
         Raises:
-            SourceRefused: a file cannot be read, or the provider refuses us; what came before is loaded.
+            SourceRefused: a file cannot be read, the provider refuses us, or most records are refused; what came before
+                is loaded.
             PositionTaken: the same backfill runs elsewhere.
         """
         prepared, stop = asyncio.Event(), asyncio.Event()
@@ -58,8 +62,10 @@ class Backfill:
             await self.line.started.wait()
             feed = self.line.feed
             if feed is not None:
-                await first_of(feed.ended, feed.refused)
+                await first_of(feed.ended, feed.refused, self.line.parked)
             stop.set()
+        if self.line.breaker.reason is not None:
+            raise SourceRefused(self.line.breaker.reason)
         if feed is not None and not feed.ended.is_set():
             raise SourceRefused(feed.last_error or "refused")
 

@@ -23,8 +23,10 @@ from service.provider.hidden import blank, secrets_of
 from service.provider.keep import Keep
 from service.provider.limits import limits
 from service.provider.rules import Rules, is_page
+from service.provider.socks import connector
 from service.provider.token import Tokens
 from service.provider.trust import trust
+from service.provider.wire import heard, sent
 
 REDIRECTS = 5
 _SHOWN = 200
@@ -80,11 +82,12 @@ class Provider:
     async def __aenter__(self) -> "Provider":
         if self._tls is not None:
             self.tls = trust(self.name, self._tls)
+        socks = connector(self.proxy, self.tls) if self.proxy is not None else None
         session = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            connector=aiohttp.TCPConnector(ssl=self.tls if self.tls is not None else True),
-            proxy=self.proxy,
+            connector=socks or aiohttp.TCPConnector(ssl=self.tls if self.tls is not None else True),
+            proxy=self.proxy if socks is None else None,
         )
         self._session = await self._stack.enter_async_context(session)
         if isinstance(self._auth, TokenAuthenticator):
@@ -142,9 +145,13 @@ class Provider:
 
     def said(self, words: bytes | bytearray | str) -> str:
         """Give the beginning of what a provider said, on one line, with our own secrets blanked out."""
+        return " ".join(self.blanked(words).split())[:_SHOWN]
+
+    def blanked(self, words: bytes | bytearray | str) -> str:
+        """Give a text with our own secrets blanked out."""
         text = words if isinstance(words, str) else words.decode(errors="replace")
         held = self._tokens.secrets() if self._tokens is not None else []
-        return " ".join(blank(text, [*self._secrets, *held]).split())[:_SHOWN]
+        return blank(text, [*self._secrets, *held])
 
     def fault(
         self, what: str, url: URL, status: int, headers: Mapping[str, str], body: bytes, rules: Rules = _NO_RULES
@@ -259,9 +266,12 @@ class Provider:
 
     async def _send(self, request: Request, weight: int, *, endless: bool) -> aiohttp.ClientResponse:
         is_own = self.own(request.url)
+        what = f"{request.method} {request.url.with_user(None)}"  # as the feed asks: credentials are added to it
         await self.admit(request, weight)
+        sent(f"{what}\n{request.body.decode(errors='replace')}" if request.body is not None else what)
         async with asyncio.timeout(self.timeout if endless else None):
             response = await self._ask(request, endless=endless)
+        heard(f"{response.status} {response.headers.get('Content-Type', '')}".rstrip())
         if is_own:
             self.budget.note(limits(response.headers, self._limit_headers))
         return response

@@ -14,6 +14,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import DATA_OPCODES, Frame
 from websockets.protocol import Event, State
 
+from service.provider.wire import sent
+
 HIGH_BYTES = 1 << 20
 """Bytes of messages that may wait here before the socket is no longer read."""
 
@@ -57,6 +59,15 @@ class Connection(ClientConnection):
             self._ready.clear()
             self._resume()
         return arrived
+
+    async def say(self, text: str) -> None:
+        """Send a text.
+
+        Raises:
+            ConnectionClosed: the connection is closed.
+        """
+        await self.send(text)
+        sent(text)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, reading on, so that the provider's part of the closing handshake arrives."""
@@ -116,6 +127,7 @@ class Connection(ClientConnection):
                 return len(data)
             return offset
         size, largest = len(data), self.protocol.max_message_size or len(data)
+        keep, is_plain, kept = self._arrived.append, self.protocol.current_size is None, 0
         while offset + 2 <= size:
             first, length = data[offset], data[offset + 1]
             start = offset + (2 if length < 126 else 4 if length == 126 else 10)
@@ -130,11 +142,14 @@ class Connection(ClientConnection):
             end = start + length
             if end > size and length <= largest:
                 break
-            if first in _WHOLE and length <= largest and start < size and self.protocol.current_size is None:
-                self._keep(data[start:end])
+            if is_plain and first in _WHOLE and length <= largest and start < size:
+                keep(data[start:end])
+                kept += length
             else:
                 self._pass_on(data[offset:end])
+                is_plain = self.protocol.current_size is None  # else between the fragments of a message
             offset = min(end, size)
+        self._held += kept
         return offset
 
     def _keep(self, message: bytes) -> None:

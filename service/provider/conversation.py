@@ -16,6 +16,7 @@ from service.provider.dial import PING_EVERY
 from service.provider.matching import Frame, Match, Rule
 from service.provider.subscriptions import Subscriptions
 from service.provider.template import Unfilled, check, message
+from service.provider.wire import heard
 
 MAX_ANSWERS = 100
 """Answers to the provider's heartbeats that may wait to be sent; of more, the oldest is out of date."""
@@ -159,7 +160,9 @@ class Conversation:
                 else:
                     data.append(body)
                     continue
-                if not self._is_protocol(Frame(body), now):
+                if self._is_protocol(Frame(body), now):
+                    heard(body)
+                else:
                     data.append(body)
             except SourceRefused as refusal:
                 refused = refusal
@@ -221,7 +224,7 @@ class Conversation:
         """Send what subscribes, at its pace."""
         try:
             while True:
-                await self._connection.send(await self._outgoing.get())
+                await self._connection.say(await self._outgoing.get())
                 if self._manner.send_every:
                     await asyncio.sleep(self._manner.send_every)
         except ConnectionClosed:
@@ -241,7 +244,7 @@ class Conversation:
                     due = time.monotonic() + (every or 0.0)
                     await self._send_beat(beat.send if beat is not None else None)
                 else:
-                    await self._connection.send(text)
+                    await self._connection.say(text)
         except ConnectionClosed:
             return  # as above
 
@@ -249,4 +252,4 @@ class Conversation:
         if beat is None:
             await self._connection.ping()
         else:
-            await self._connection.send(message(beat, {}))
+            await self._connection.say(message(beat, {}))

@@ -16,6 +16,7 @@ from service.errors import SourceLost, SourceRefused, TokenRefused
 from service.provider import Provider
 from service.provider.answers import failure, plain
 from service.provider.connection import Connection
+from service.provider.wire import opened
 
 CLOSE_TIMEOUT = 0.5
 """Seconds that a provider has for its part of the closing handshake: under backpressure it is never read."""
@@ -92,6 +93,7 @@ async def _shake_hands(request: Request, provider: Provider, offer: Offer) -> Co
         raise SourceLost(f"{plain(url)}: {provider.said(failure(error))}") from error
     except (InvalidURI, ValueError) as error:
         raise SourceRefused(f"{plain(url)} is no address that can be asked") from error
+    opened(plain(url))
     return cast("Connection", connection)
 
 

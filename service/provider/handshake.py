@@ -13,6 +13,7 @@ from service.errors import SourceLost, SourceRefused
 from service.provider.connection import Connection
 from service.provider.matching import Frame, Match, Rule
 from service.provider.template import REPLIES, RESUME, Unfilled, check, message
+from service.provider.wire import heard
 
 MAX_EARLY = 16 << 20
 """Bytes of other messages that may come before a reply."""
@@ -86,7 +87,7 @@ class Handshake:
                     text = message(step.send, self.values)
                 except Unfilled as error:
                     raise SourceRefused(f"{self._where}: step {number} of the handshake: {error}") from None
-                await self._connection.send(text)
+                await self._connection.say(text)
             if step.expect is not None:
                 await self._await(number, step.expect)
         self.early += self._arrived
@@ -99,6 +100,7 @@ class Handshake:
                     body = await self._next()
                     frame = Frame(body)
                     if wanted.holds(frame):
+                        heard(body)
                         self.values["reply"] = frame.document
                         self.values["replies"].append(frame.document)
                         return

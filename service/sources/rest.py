@@ -21,7 +21,7 @@ from service.config.units import Duration, Size
 from service.cutting import cut
 from service.errors import AnswerIgnored, FormatError, PageInstead, SourceLost, SourceRefused, WalkRefused
 from service.formats import Format
-from service.lookup import lookup
+from service.lookup import lookup, narrowed
 from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
 from service.provider.answer import Answer
@@ -181,6 +181,9 @@ class _Walker:
         self._format = cast("Format", rest.format)
         self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
         self._looks = self._paginator is not None or self._field is not None
+        # No more closely than paging and the cursor need: the transform decodes what is mapped.
+        self._read = self._format.typed(rest.records, narrowed(self._field)) or self._decode
+        self._glance = self._format.glance(self._paginator.reads if self._paginator is not None else None)
 
     async def poll(self) -> Position:
         """Walk from the first page, or from where the last walk was interrupted; give where that leads."""
@@ -310,13 +313,16 @@ class _Walker:
         for message in messages if self._looks else ():
             await asyncio.sleep(0)
             try:
-                records = self._format.decode(message, self._rest.records)
+                records = self._read(message)
             except FormatError as error:
                 answer.fault = answer.fault or error
                 continue
             answer.count += len(records)
             if self._field is not None:
                 answer.high = newest([answer.high, *(lookup(record, self._field) for record in records)])
+
+    def _decode(self, message: Message) -> list[Any]:
+        return self._format.decode(message, self._rest.records)
 
     async def _page(self, answer: Answer) -> Page:
         """Give what paging needs.
@@ -331,7 +337,7 @@ class _Walker:
         fault = answer.fault
         await self._look(answer, [answer.message])  # that `records` leads nowhere is told by the quarantine
         try:
-            document = self._format.document(answer.message)
+            document = self._glance(answer.message)
         except FormatError as error:
             fault = fault or error
         if fault is not None:

@@ -14,6 +14,7 @@ from service.model import Message, Position
 from service.pipeline.events import first_of
 from service.pipeline.feed import RowsOf
 from service.provider import Provider
+from service.recording.reading import is_recording, messages
 from service.sources import Receiver, Source, Tracked
 from service.transform.transform import Transform
 
@@ -126,11 +127,13 @@ async def sample(
 
 
 def from_file(path: Path, transform: Transform) -> list[Message]:
-    """Read recorded bytes: one message or, where that does not decode, one in each line.
+    """Read recorded bytes: those of a recording; else one message or, where that does not decode, one in each line.
 
     Raises:
-        OSError: the file cannot be read, is not the gzip that its name says, or is too large.
+        OSError: the file cannot be read, is not the gzip that its name says, is damaged, or is too large.
     """
+    if is_recording(path):
+        return recorded(path)
     body = read_bytes(path)
     whole = Message(body, path.stat().st_mtime)
     try:
@@ -139,6 +142,24 @@ def from_file(path: Path, transform: Transform) -> list[Message]:
         lines = [Message(line, whole.received_at) for line in body.splitlines() if line.strip()]
         return lines if sum(count(transform, line) for line in lines) else [whole]
     return [whole]
+
+
+def recorded(path: Path) -> list[Message]:
+    """Read the data of a recording.
+
+    Raises:
+        OSError: it cannot be read, is damaged, or is too large.
+    """
+    found, size = [], 0
+    try:
+        for message in messages(path):
+            found.append(message)
+            size += len(message.body)
+            if size > MAX_BYTES:
+                raise OSError(f"{path} holds more than {MAX_BYTES >> 20} MiB; a shorter recording will do")
+    except FormatError as error:
+        raise OSError(str(error)) from None
+    return found
 
 
 def read_bytes(path: Path) -> bytes:

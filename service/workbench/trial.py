@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -39,23 +38,26 @@ class Trial(msgspec.Struct, frozen=True):
 
 def trials(transform: Transform, messages: Sequence[Message]) -> list[Trial]:
     """Try every record of the messages, in order."""
-    return asyncio.run(_tried(transform, messages))
+    return asyncio.run(tried(transform, messages))
 
 
-async def _tried(transform: Transform, messages: Sequence[Message]) -> list[Trial]:
-    function, tried = function_of(transform), list[Trial]()
+async def tried(transform: Transform, messages: Sequence[Message]) -> list[Trial]:
+    """As trials, within a running loop."""
+    function, made = function_of(transform), list[Trial]()
     for message in messages:
         try:
             records = transform.decode(message)
         except FormatError as error:
             refusal = transform.undecodable(message, error)
             text = message.body.decode(errors="replace")
-            tried.append(Trial(0, text, Verdict(None, refusal.reason, refusal.detail)))
+            made.append(Trial(0, text, Verdict(None, refusal.reason, refusal.detail)))
             continue
+        # A function may change what it is given; what is shown is decoded once more.
+        given = records if function is None else transform.decode(message)
         for number, record in enumerate(records):
-            for verdict in await attempts(transform, function, message, deepcopy(record)):
+            for verdict in await attempts(transform, function, message, given[number]):
                 deletes = False
                 if verdict.table in transform.deletable and verdict.row is not None:
                     verdict.row, deletes = verdict.row[:-1], verdict.row[-1]
-                tried.append(Trial(number, record, verdict, deletes))
-    return tried
+                made.append(Trial(number, record, verdict, deletes))
+    return made

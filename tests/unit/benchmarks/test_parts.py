@@ -14,11 +14,13 @@ import psutil
 import pytest
 
 from benchmarks.parts.chart import bars
-from benchmarks.parts.contest import ROOT
+from benchmarks.parts.contest import ROOT, Failed
 from benchmarks.parts.database import onlooker
 from benchmarks.parts.encode import encoded
+from benchmarks.parts.firehose import Firehose
 from benchmarks.parts.frames import STAMP, csv_file, frames, json_pages
 from benchmarks.parts.work import START, Work
+from benchmarks.receive import RECEIVERS, _trust, receive
 
 WORK = Work(messages=700, live=300)
 
@@ -135,3 +137,14 @@ async def test_a_benchmark_that_is_killed_leaves_no_process_and_no_folder(number
             map(psutil.pid_exists, [int(contestant), int(provider), postmaster])
         ):
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_receiver_is_sent_every_byte_and_says_what_that_took(tmp_path: Path, secure: bool) -> None:
+    context, ca = _trust(tmp_path)
+    with Firehose(300, 1500, context if secure else None) as hose:
+        for name in ("headrace", "websockets, text"):
+            took = await receive(RECEIVERS[name], hose, 300, 1500, ca if secure else None)
+            assert took["seconds"] > 0
+        with pytest.raises(Failed, match="450000 bytes arrived of 450300"):
+            await receive(RECEIVERS["headrace"], hose, 300, 1501, ca if secure else None)

@@ -1,8 +1,10 @@
 import pytest
+from pydantic import ValidationError
 
 from service.config.document import parse
 from service.config.providercheck import check_providers
 from service.config.report import Report
+from service.config.settings import Provider
 
 
 def check(provider: str, feed: str = "") -> list[tuple[str, str]]:
@@ -64,3 +66,9 @@ def test_what_has_another_shape_is_left_to_the_models(document: str) -> None:
     report = Report("config.yaml", parsed)
     check_providers(parsed.data, report)
     assert report.problems() == []
+
+
+def test_a_socks_proxy_without_its_libraries_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.config.settings.find_spec", lambda _name: None)
+    with pytest.raises(ValidationError, match=r"needs the extra `socks`.*pip install 'headrace\[socks\]'"):
+        Provider.model_validate({"proxy": "socks5h://x:1", "feeds": {}})

@@ -18,6 +18,7 @@ from service.errors import SourceLost, SourceRefused, StartError
 from service.provider import Provider
 from tests.collector import Collector, configured, running
 from tests.listening import Talk, hear, listening, quiet, say, says
+from tests.socks import Socks
 from tests.tunnel import Tunnel
 
 LOGIN = [
@@ -324,10 +325,16 @@ async def test_an_authority_that_cannot_be_read_forbids_the_start() -> None:
             pass
 
 
-async def test_everything_goes_through_the_proxy_that_is_configured() -> None:
-    async with Tunnel(user="u", password="p4ssword") as tunnel, serve(says("hi"), "127.0.0.1", 0) as server:
+@pytest.mark.parametrize(
+    ("scheme", "kind", "refusal"),
+    [("http", Tunnel, "407"), ("socks5", Socks, "SOCKS proxy"), ("socks5h", Socks, "SOCKS proxy")],
+)
+async def test_everything_goes_through_the_proxy_that_is_configured(
+    scheme: str, kind: type[Tunnel], refusal: str
+) -> None:
+    async with kind(user="u", password="p4ssword") as tunnel, serve(says("hi"), "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        proxy = f"http://u:p4ssword@127.0.0.1:{tunnel.port}"
+        proxy = f"{scheme}://u:p4ssword@127.0.0.1:{tunnel.port}"
         source, settings = configured({"kind": "websocket"}, url=f"ws://127.0.0.1:{port}", proxy=proxy)
         async with Provider("test", settings) as provider, running(source, link := Collector(provider)):
             await link.until(lambda: link.bodies == [b"hi"])
@@ -335,12 +342,12 @@ async def test_everything_goes_through_the_proxy_that_is_configured() -> None:
         wrong = proxy.replace("p4ssword", "wr0ngword")
         source, settings = configured({"kind": "websocket"}, url=f"ws://127.0.0.1:{port}", proxy=wrong)
         async with Provider("test", settings) as provider:
-            with pytest.raises(SourceLost, match="407") as lost:
+            with pytest.raises(SourceLost, match=refusal) as lost:
                 await source.run(Collector(provider))
             assert "wr0ngword" not in lost.value.reason
 
 
-@pytest.mark.parametrize("proxy", ["socks5://x:1", "proxy:3128", "http://"])
+@pytest.mark.parametrize("proxy", ["socks4://x:1", "socks5://x", "proxy:3128", "http://"])
 def test_a_proxy_of_another_kind_is_refused(proxy: str) -> None:
     with pytest.raises(ValidationError, match="address of a proxy"):
         configured({"kind": "websocket"}, url="ws://x", proxy=proxy)
