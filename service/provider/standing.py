@@ -46,7 +46,8 @@ class Standing:
         notes: keeps what is remembered: ``pages``, and ``at``, the position whether it was handed on or not.
         pages: the most pages that are remembered; 0 where answers are not paged.
         compares: whether unchanged answers are left out.
-        asks: whether the provider is asked for no more than what changed.
+        is_set: whether answers are full sets. Of one in pages, each page may be needed; and a new process takes the
+            first anew, since the one before may have ended amid its messages, and what is absent was not seen.
 
     Attributes:
         position: of the next message.
@@ -54,7 +55,7 @@ class Standing:
     """
 
     def __init__(
-        self, position: Position | None, notes: dict[str, Any], *, pages: int, compares: bool, asks: bool
+        self, position: Position | None, notes: dict[str, Any], *, pages: int, compares: bool, is_set: bool
     ) -> None:
         # What was noted is newer: pages without news are not in the position that was handed on.
         newest_known: Position = notes.get("at", position or {})
@@ -65,7 +66,9 @@ class Standing:
         self._pages: dict[str, Noted] = notes.setdefault("pages", {})
         self._most = pages
         self._compares = compares
-        self._asks = asks
+        self._asks = compares and not (is_set and pages)
+        if is_set and "at" not in notes:
+            self.position.pop("answer", None)
         self._walked: set[str] = set()
 
     @property

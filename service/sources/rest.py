@@ -170,12 +170,13 @@ class _Walker:
             link.notes,
             pages=pages if rest.paginate is not None else 0,
             compares=self._compares,
-            asks=self._compares and not self._is_set,
+            is_set=rest.absent is not None,
         )
         self._rules = rules or Rules(rest.errors)
         self._notes = link.notes
         self._warned: set[str] = self._notes.setdefault("warned", set())
         self._set, self._number = "", 0  # of the walk, and of the next message in it
+        self._is_from_first = True  # whether the walk began with the first page
         self._held: list[Message] = []
         self._waits = False  # for a page that changed, to hand on the whole set or nothing
         self._format = cast("Format", rest.format)
@@ -240,8 +241,9 @@ class _Walker:
     async def _walk(self, first: Step) -> None:
         rest, standing = self._rest, self._standing
         walk = Walk(first, self._paginator, rest.max_pages, self._warn, goes_on=rest.incremental is not None)
-        self._set, self._number = uuid4().hex, first.number
-        self._held, self._waits = [], self._is_set
+        self._set, self._number, self._is_from_first = uuid4().hex, first.number, first.number == 0
+        # A set that broke off deleted nothing: the next is handed on whole, whether it is as it was or not.
+        self._held, self._waits = [], self._is_set and self._notes.get("whole") is True
         standing.begin()
         step: Step | None = first
         while step is not None:
@@ -352,7 +354,7 @@ class _Walker:
 
     async def _let_go(self, answer: Answer) -> None:
         """Hand on what was held back."""
-        self._waits = False
+        self._waits = self._notes["whole"] = False
         held, self._held = [*self._held, *answer.release()], []
         if held:
             await self._link.emit(held)
@@ -374,6 +376,7 @@ class _Walker:
         if is_news or not self._waits or sum(len(held.body) for held in self._held) > HOLD_BYTES:
             await self._let_go(answer)
             self._standing.amid = "walk" in position
+            self._notes["whole"] = is_last and self._is_from_first
         else:
             self._link.alive()
 

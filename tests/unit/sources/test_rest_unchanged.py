@@ -217,6 +217,47 @@ async def test_a_full_set_is_handed_on_whole_or_not_at_all() -> None:
         assert link.position == {}
 
 
+async def test_a_full_set_that_broke_off_is_followed_by_a_whole_one_though_nothing_changed_since() -> None:
+    """Else what vanished with the change would stay for ever: a set that broke off deletes nothing."""
+    book, is_failing = Book([1], [2], [3]), False
+
+    def failing(asked: Asked) -> web.Response:
+        return web.Response(status=500) if is_failing and asked.query.get("after") == "2" else book(asked)
+
+    async with Site(failing) as site, polling(site, {**PAGED, "absent": "delete"}) as (source, link):
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 1)
+            assert await poll(link) == []
+        is_failing, book.pages[1] = True, []
+        with pytest.raises(SourceLost):
+            await source.run(link)
+        is_failing = False
+        async with running(source, link):
+            polls = len(link.polls)
+            await link.until(lambda: len(link.polls) > polls)
+            first = len(link.messages)
+            assert await poll(link) == [[1], [], [3]]
+            assert places(link, first) == [(0, False), (1, False), (2, True)]
+            assert await poll(link) == []
+
+
+@pytest.mark.parametrize(("absent", "bodies"), [(None, 1), ("delete", 2)])
+async def test_a_full_set_is_handed_on_by_each_process_though_it_did_not_change(
+    absent: str | None, bodies: int
+) -> None:
+    """The process before may have ended amid its messages: those that follow say nothing of what is absent."""
+    async with Site(lambda _asked: web.json_response([1], headers={"ETag": '"1"'})) as site:
+        position = None
+        handed_on = 0
+        for _ in range(2):
+            async with polling(site, {"absent": absent}, position) as (source, link), running(source, link):
+                await link.until(lambda link=link: len(link.polls) == 1)  # type: ignore[misc]
+                link.poll()
+                await link.until(lambda link=link: len(link.polls) == 2)  # type: ignore[misc]
+            position, handed_on = link.position, handed_on + len(link.messages)
+    assert handed_on == bodies
+
+
 async def test_a_full_set_of_more_than_can_be_held_back_is_handed_on_whole() -> None:
     pages = [[{"n": number, "text": "x" * 1000} for number in range(size)] for size in (4000, 3999, 3998)]
     assert sum(len(orjson.dumps(each)) for each in pages) > HOLD_BYTES
