@@ -28,7 +28,9 @@ from service.daemon import COLLECT_EVERY
 from service.lookup import lookup
 from service.model import Message
 from service.pipeline.batch import Batches
+from service.pipeline.breaker import Breaker
 from service.pipeline.ledger import Ledger
+from service.pipeline.tap import Tap
 from service.pipeline.worker import Worker
 from service.transform.kinds import KINDS
 from service.transform.transform import Piece, Transform
@@ -98,10 +100,15 @@ RECORD = {
 WORDS = {"TIMED": "scheduled", "IN_PLAY": "live", "FINISHED": "finished"}
 
 
+TABLE = Table.model_validate({"key": ["provider", "match_id"], "columns": COLUMNS})
+
+
+def settings(**feed: Any) -> FeedSettings:
+    return FeedSettings.model_validate({"into": "matches", "map": MAP, **feed})
+
+
 def transform(**feed: Any) -> Transform:
-    table = Table.model_validate({"key": ["provider", "match_id"], "columns": COLUMNS})
-    settings = FeedSettings.model_validate({"into": "matches", "map": MAP, **feed})
-    return Transform(FEED, settings, {"matches": table})
+    return Transform(FEED, settings(**feed), {"matches": TABLE})
 
 
 def by_hand(records: list[Any]) -> list[Any]:
@@ -129,11 +136,9 @@ class Interpreter:
     """Walks the configuration for each record: the same conversions, and the checks that this table has."""
 
     def __init__(self) -> None:
-        table = Table.model_validate({"key": ["provider", "match_id"], "columns": COLUMNS})
-        settings = FeedSettings.model_validate({"into": "matches", "map": MAP})
+        (branch,) = settings().branches
         self._steps = [
-            (column, settings.branches[0].map[name], KINDS[column.type].convert(column))
-            for name, column in table.columns.items()
+            (column, branch.map[name], KINDS[column.type].convert(column)) for name, column in TABLE.columns.items()
         ]
         self._paths = {path: parse_path(path) for _, source, _ in self._steps for path in source.from_}
 
@@ -227,7 +232,8 @@ async def lag(per_message: int, **feed: Any) -> None:
     body = json.dumps(document).encode()
     await lane.append([Message(body, time.time()) for _ in range(max(1, 40_000 // per_message))])
     batches = Batches(mapping, Bounds())
-    worker = Worker(lane, mapping, batches, Ledger())
+    tap = Tap(mapping, settings(**feed), {"matches": TABLE})
+    worker = Worker(lane, mapping, batches, Ledger(), Breaker(FEED, 1000), tap)
     rows = 0
 
     async def work() -> None:

@@ -8,6 +8,7 @@ from service.cli.backfill import backfill
 from service.cli.check import check
 from service.cli.ddl import ddl
 from service.cli.demo import demo
+from service.cli.explain import explain
 from service.cli.infer import infer
 from service.cli.preview import preview
 from service.cli.quarantine import quarantine
@@ -16,6 +17,7 @@ from service.cli.replay import replay
 from service.cli.run import run
 from service.cli.schema import schema
 from service.cli.status import status
+from service.cli.tap import tap
 from service.cli.test import run_cases
 from service.cli.top import top
 
@@ -30,7 +32,8 @@ def main() -> None:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (run, demo, check, infer, preview, backfill, record, replay, status, top, schema, ddl):
+    plain = (run, demo, check, infer, preview, backfill, record, replay, status, top, tap, explain, schema, ddl)
+    for command in plain:
         app.command(command.__name__)(command)
     app.command("test")(run_cases)
     app.add_typer(quarantine)

@@ -7,6 +7,7 @@ HeadraceError
  |    |-- AnswerIgnored   an answer that a rule says to ignore: the source goes on with what comes next
  |    `-- PageInstead     a web page in place of data: as SourceLost, and the page goes to quarantine
  |-- SourceRefused     401, 403, 404, refused subscription: the feed parks at the ceiling delay, and says why
+ |    |-- NothingThere    404, 410: for one row of many (`for_each`) the others go on
  |    |-- TokenRefused    the token has ended: the provider's client fetches a new one and asks again, once
  |    `-- WalkRefused     a page cannot be asked for: the walk through the pages starts anew, once
  |-- FormatError       bytes that do not decode: quarantine, with the raw bytes
@@ -106,6 +107,10 @@ class PageInstead(SourceLost):
     def __init__(self, reason: str, page: bytes) -> None:
         super().__init__(reason)
         self.page = page
+
+
+class NothingThere(SourceRefused):
+    """The provider has nothing at the address that was asked for, and no rule says what follows from that."""
 
 
 class TokenRefused(SourceRefused):

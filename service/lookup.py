@@ -1,6 +1,7 @@
 """Follows a dotted path into a decoded document, and checks such paths in the settings of connectors."""
 
-from typing import Annotated, Any
+from itertools import takewhile
+from typing import Annotated, Any, TypedDict
 
 from pydantic import AfterValidator
 
@@ -14,6 +15,19 @@ def _checked(text: str) -> str:
 
 DottedPath = Annotated[str, AfterValidator(_checked)]
 """A path such as ``a.b[0].c``, refused when the configuration is read if it is not one."""
+
+
+def narrowed(path: Path | None) -> Any:
+    """Give the type of objects of which a decoder reads only what lies at a path, for ``lookup``; nothing without one.
+
+    From its first index on a path leads through a whole value.
+    """
+    make: Any = TypedDict  # made at run time, which type checkers do not know
+    kind: Any = make("Narrowed", {}, total=False)
+    keys = [step for step in takewhile(lambda step: isinstance(step, str), path or ()) if isinstance(step, str)]
+    for number, key in enumerate(reversed(keys)):
+        kind = make("Narrowed", {key: kind | None if number else Any}, total=False)
+    return kind
 
 
 def lookup(document: Any, path: Path) -> Any:

@@ -6,12 +6,29 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from service.config.connectors import Settings
+from service.config.units import Duration
+from service.lookup import DottedPath
+
 Mark: TypeAlias = str | int
 """A value that orders changes, in the provider's own form: a number, an ISO 8601 moment, or other text."""
 
 _NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 _EPOCH_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (0, 1))
 """From which size on a number counts how many units a second: nano-, micro-, milliseconds, seconds."""
+
+
+class Incremental(Settings):
+    """Asks only for what changed since the newest record that was received."""
+
+    field: DottedPath
+    """Dotted path, within a record, to what orders changes: a timestamp or a number."""
+    param: str
+    """The parameter that carries the newest value."""
+    start: str | int | None = None
+    """The value of the first poll; without it, the first poll asks for everything."""
+    lookback: Duration = 0.0
+    """How far to reach back before the newest value, for changes that the provider publishes late."""
 
 
 def newest(values: Iterable[Any]) -> Mark | None:

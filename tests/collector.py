@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from service.config.foreach import ForEach, Value
 from service.config.settings import Provider as ProviderSettings
 from service.errors import SourceLost, SourceRefused
 from service.model import Message, Position
@@ -23,12 +24,18 @@ def configured(feed: dict[str, Any], **provider: Any) -> tuple[Source, ProviderS
 
 
 class Collector:
-    """Keeps messages, and holds the source up while ``room`` is not set."""
+    """Keeps messages, and holds the source up while ``room`` is not set.
+
+    Attributes:
+        parents: the rows that the feed is to call for.
+    """
 
     def __init__(self, provider: Provider, position: Position | None = None) -> None:
         self.feed = "test.feed"
         self.provider = provider
         self.position = position
+        self.notes: dict[str, Any] = {}
+        self.parents: list[dict[str, Value]] = []
         self.messages: list[Message] = []
         self.groups: list[int] = []
         self.lives = 0
@@ -50,6 +57,9 @@ class Collector:
         if messages[-1].position is not None:
             self.position = messages[-1].position
         self._changed.set()
+
+    async def rows(self, _each: ForEach) -> Sequence[Mapping[str, Value]]:
+        return list(self.parents)
 
     async def settled(self) -> None:
         await self.room.wait()

@@ -50,7 +50,8 @@ async def limit(work: Work, base: Database) -> Run:
     for rows, upsert.data in batches:
         async with transaction(engine) as connection:
             await connection.execute(text(upsert.stage_sql))
-            await upsert.write(connection, rows)
+            await upsert.stage(connection, rows)
+            await upsert.merge(connection, rows)
         assert upsert.data is None, "the rows were encoded a second time: this is not the limit"
     seconds = time.perf_counter() - started
     run = Run(seconds, work.messages, time.process_time() - mine, base.cpu() - its)

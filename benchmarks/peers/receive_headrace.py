@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from benchmarks.peers.stopwatch import GO, MESSAGES, TLS, URL, VARIANT, Stopwatch
+from service.config.foreach import ForEach, Value
 from service.config.settings import Provider as Settings
 from service.model import Message, Position
 from service.provider import Provider
@@ -26,6 +27,7 @@ class Link:
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
+        self.notes: dict[str, Any] = {}
         self._left, self._size = MESSAGES, 0
         self._watch: Stopwatch | None = None
         self.done = asyncio.Event()
@@ -42,6 +44,10 @@ class Link:
             self.done.set()
         if VARIANT == "pause":
             await asyncio.sleep(0.01)
+
+    async def rows(self, each: ForEach) -> list[dict[str, Value]]:  # noqa: ARG002
+        """There are none."""
+        return []
 
     async def settled(self) -> None:
         """Nothing is kept."""

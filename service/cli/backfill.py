@@ -78,6 +78,8 @@ def _files(feed: FeedSettings, path: str, form: str | None) -> tuple[Source, str
         return from_files(feed, path, form), path, FileExtent(path)
     except SourceRefused as refused:
         raise typer.BadParameter(refused.reason) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _range(feed: FeedSettings, since: str, until: str | None, step: str | None) -> tuple[Source, str, Extent]:

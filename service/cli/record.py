@@ -23,6 +23,7 @@ from service.recording.event import VERSION, Header
 from service.recording.writing import Writer
 from service.sources import Source
 from service.sources.file import File
+from service.sources.rest import Rest
 
 REFRESH = 0.25
 """Seconds between two looks at how far it is."""
@@ -43,6 +44,8 @@ def record(
         stop(f"{feed} cannot be recorded: it is posted to the daemon, which has its address", 2)
     if isinstance(source, File):
         stop(f"{feed} cannot be recorded: it reads files, which `headrace backfill --from` reads again", 2)
+    if isinstance(source, Rest) and source.for_each is not None:
+        stop(f"{feed} cannot be recorded: it calls for rows of a database, which a recording does not know", 2)
     limits = _limits(duration, messages, size)
     try:
         recorder, written, seconds = asyncio.run(_run(settings, feed, source, file, limits))

@@ -6,6 +6,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from service.config.feeds import FeedSettings
+from service.config.foreach import ForEach
 from service.config.settings import BufferSettings, Config
 from service.config.tables import Mode
 
@@ -22,6 +23,7 @@ class FeedMeaning:
         table: that its rows go to; of several, their names after one another.
         guarantee: how often a message takes effect in the worst case, once it was received.
         loss: one sentence on what can be lost, and when.
+        calls: one sentence on the rows that it calls for; empty where it calls for none.
         deletes: one sentence for each way in which it deletes or marks rows.
     """
 
@@ -30,6 +32,7 @@ class FeedMeaning:
     table: str
     guarantee: Guarantee
     loss: str
+    calls: str
     deletes: tuple[str, ...]
 
 
@@ -107,7 +110,15 @@ def _feed(name: str, feed: FeedSettings, config: Config) -> FeedMeaning:
     deletes = tuple(_deletes(feed, config))
     kind = str(feed.model_dump(include={"kind"})["kind"])
     tables = ", ".join(dict.fromkeys(branch.into for branch in feed.branches))
-    return FeedMeaning(name, kind, tables, guarantee, loss, deletes)
+    return FeedMeaning(name, kind, tables, guarantee, loss, _calls(getattr(feed, "for_each", None)), deletes)
+
+
+def _calls(each: ForEach | None) -> str:
+    if each is None:
+        return ""
+    which = f"table {each.table}" if each.table else f"feed {each.feed}" if each.feed else "query"
+    where = f" with {each.where}" if each.where else ""
+    return f"Calls once for each row of the {which}{where}, {each.concurrency} at a time, at most {each.max_rows}."
 
 
 def _deletes(feed: FeedSettings, config: Config) -> Iterator[str]:

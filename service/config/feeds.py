@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from service.config.connectors import Connector, OneOf, Settings, short_form
 from service.config.tables import Scalar
-from service.config.units import Duration, MemoryWindow
+from service.config.units import Breaker, Duration, MemoryWindow
 
 
 class MapValue(Settings):
@@ -120,6 +120,9 @@ class FeedSettings(Connector):
     on_drift: Literal["ignore", "warn", "quarantine"] = "warn"
     """What becomes of records when a field vanishes or changes its type: nothing; a warning in the log and in
     `/status`, as for a new field; or quarantine, which looks at every record, where a warning rests on samples."""
+    breaker: Breaker = 1000
+    """The feed parks when more than half of the last so many records are refused, rather than filling the quarantine;
+    `off`: never."""
 
     @property
     def branches(self) -> tuple[Route, ...]:

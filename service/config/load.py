@@ -10,6 +10,7 @@ from service.config.document import parse
 from service.config.feedcheck import check_feeds
 from service.config.modecheck import check_modes
 from service.config.models import fill_models
+from service.config.parentcheck import check_parents
 from service.config.paths import Path as Steps
 from service.config.providercheck import check_providers
 from service.config.report import Report
@@ -65,6 +66,7 @@ def loads(text: str, name: str, environ: Mapping[str, str]) -> Config:
     check_providers(data, report)
     check_feeds(data, report)
     check_modes(data, report)
+    check_parents(data, report)
     problems = report.problems()
     if config is None or problems:
         raise ConfigError(problems) from None

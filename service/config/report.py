@@ -29,7 +29,16 @@ class Report:
             problem = Problem(fault.code, dotted(fault.path), fault.message, name, *fault.place)
             self._problems.setdefault(fault.path, problem)
 
-    def add(self, code: str, path: Path, message: str, *, close_to: Iterable[str] = (), at_key: bool = False) -> None:
+    def add(
+        self,
+        code: str,
+        path: Path,
+        message: str,
+        *,
+        close_to: Iterable[str] = (),
+        at_key: bool = False,
+        meant: str | None = None,
+    ) -> None:
         """Note a problem.
 
         Args:
@@ -38,8 +47,9 @@ class Report:
             message: plain words; may hold the value only as ``show`` gives it.
             close_to: names of which one may have been meant.
             at_key: the place is that of the key, not of the value.
+            meant: the name within the value that is wrong, where it is not the value itself.
         """
-        name = path[-1] if at_key else self._text(path)
+        name = meant or (path[-1] if at_key else self._text(path))
         close = get_close_matches(str(name), [*close_to], n=1) if name is not None else []
         places = self._document.keys if at_key else self._document.values
         place = places.get(path) or self._nearest(path)

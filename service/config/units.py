@@ -114,3 +114,24 @@ def _window_json_schema(_schema: core_schema.CoreSchema, _handler: GetJsonSchema
 
 MemoryWindow = Annotated[Window, GetPydanticSchema(_window_schema, _window_json_schema)]
 """A window, written ``10m`` or ``1000000`` (keys)."""
+
+
+FEWEST = 100
+"""Records that a breaker needs at least, so that a small bad batch does not stop a feed."""
+
+
+def _breaker(value: Any) -> Any:
+    if value == "off" or (value == 0 and value is not False):
+        return 0
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value) else value
+    if isinstance(number, int) and not isinstance(number, bool) and number >= FEWEST:
+        return number
+    raise ValueError(f"{value!r:.60} is neither a number of records, at least {FEWEST}, nor off")
+
+
+Breaker = Annotated[
+    int,
+    BeforeValidator(_breaker),
+    WithJsonSchema({"type": ["string", "integer"], "examples": [1000, "off"]}),
+]
+"""A number of records, or ``off``, which is 0."""

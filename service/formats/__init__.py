@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from service.config.connectors import Connector
+from service.config.paths import Path
 from service.errors import FormatError
 from service.model import Message
 
@@ -134,7 +135,7 @@ class Format(Connector, ABC):
             FormatError: the bytes are not what the format says, or the path leads to no list or object.
         """
 
-    def typed(self, records: str | None, shape: type[msgspec.Struct]) -> Callable[[Message], list[Any]] | None:
+    def typed(self, records: str | None, shape: Any) -> Callable[[Message], list[Any]] | None:
         """Give a decoder that makes records of a type, reading no other fields; None where the format has none.
 
         Called with a message it gives what ``decode`` gives, or raises, where the records are not of that type.
@@ -153,6 +154,10 @@ class Format(Connector, ABC):
             FormatError: as for decode.
         """
         return self.decode(message, None)
+
+    def glance(self, path: Path | None) -> Callable[[Message], Any]:  # noqa: ARG002  for those that can read less
+        """Give what reads of a document no more than what lies at a path, or than whether it is one, where it can."""
+        return self.document
 
     def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:  # noqa: ARG002  for those that cut
         """Give what cuts one body into pieces that decode, one by one, to the records of the whole.

@@ -8,11 +8,12 @@ from typing import Any, Literal, cast
 import msgspec
 
 from service.config.connectors import discover
+from service.config.paths import Path
 from service.formats import PIECE, Cutter, Format, Piece
 from service.model import Message
 
 _FORMATS = "service.formats"
-_LOOK = 64 << 10
+LOOK = 64 << 10
 """Bytes of a body that are looked at."""
 _DEFAULT = "json"
 """What is tried where nothing tells: its error message shows how the message begins."""
@@ -31,16 +32,16 @@ class Auto(Format):
         """Give the records; see Format."""
         return self._of(message).decode(message, records)
 
-    def typed(self, records: str | None, shape: type[msgspec.Struct]) -> Callable[[Message], list[Any]] | None:
+    def typed(self, records: str | None, shape: Any) -> Callable[[Message], list[Any]] | None:
         """Give a decoder that uses that of the format which is found, if it has one; see Format."""
-        shapes = list[shape]  # type: ignore[valid-type]
+        shapes = list[shape]
 
         @cache
         def reader(kind: str) -> Callable[[Message], list[Any]] | None:
             return _format(kind).typed(records, shape)
 
         def decode(message: Message) -> list[Any]:
-            kind = choose(message.meta or {}, message.body[:_LOOK])
+            kind = choose(message.meta or {}, message.body[:LOOK])
             if (read := reader(kind)) is not None:
                 return read(message)
             found = _format(kind).decode(message, records)
@@ -68,6 +69,15 @@ class Auto(Format):
         """Give the document; see Format."""
         return self._of(message).document(message)
 
+    def glance(self, path: Path | None) -> Callable[[Message], Any]:
+        """Give what reads as little as the format that is found; see Format."""
+
+        @cache
+        def reader(kind: str) -> Callable[[Message], Any]:
+            return _format(kind).glance(path)
+
+        return lambda message: reader(choose(message.meta or {}, message.body[:LOOK]))(message)
+
     def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:
         """Look at the body's beginning, then cut it as what it is; see Format."""
         return _Choosing(meta, records, size)
@@ -77,7 +87,7 @@ class Auto(Format):
         return self._of(message).kind_of(message)
 
     def _of(self, message: Message) -> Format:
-        return _format(choose(message.meta or {}, message.body[:_LOOK]))
+        return _format(choose(message.meta or {}, message.body[:LOOK]))
 
 
 class _Choosing(Cutter):
@@ -102,7 +112,7 @@ class _Choosing(Cutter):
         if self._cutter is None:
             self._start.append(data)
             self._size += len(data)
-            if self._size < min(_LOOK, self._wanted):
+            if self._size < min(LOOK, self._wanted):
                 return None
             data = b"".join(self._start)
         piece = self._begin().feed(data)
@@ -117,7 +127,7 @@ class _Choosing(Cutter):
 
     def _begin(self) -> Cutter:
         if self._cutter is None:
-            self._kind = choose(self._meta, b"".join(self._start)[:_LOOK])
+            self._kind = choose(self._meta, b"".join(self._start)[:LOOK])
             self._cutter = _format(self._kind).cutter(self._meta, self._records, self._wanted)
             self._start.clear()
         return self._cutter

@@ -10,6 +10,7 @@ import msgspec
 from service.config.paths import Path, parse_path
 from service.formats import PIECE, Cutter, Format, Gatherer, Piece, refuse_rest
 from service.jsontext import BOM, FAULTS, parse, pieces, walk
+from service.lookup import narrowed
 from service.model import Message
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -43,10 +44,10 @@ class Json(Format):
             document = walk(document, parse_path(records), records)
         return document if type(document) is list and not self.single else [document]
 
-    def typed(self, records: str | None, shape: type[msgspec.Struct]) -> Callable[[Message], list[Any]] | None:
+    def typed(self, records: str | None, shape: Any) -> Callable[[Message], list[Any]] | None:
         """Give a decoder to a type; see Format. It does not look into fields that are not wanted."""
         steps = parse_path(records) if records is not None else ()
-        document: Any = shape if self.single else list[shape] | shape  # type: ignore[valid-type]
+        document = shape if self.single else list[shape] | shape
         for step in reversed(steps):
             if isinstance(step, int):
                 return None
@@ -72,6 +73,22 @@ class Json(Format):
         """Give the document itself; see Format."""
         refuse_rest(message)
         return parse(message.body)
+
+    def glance(self, path: Path | None) -> Callable[[Message], Any]:
+        """Give what lies at a path of an object, or that it is one, or a list of some; see Format."""
+        if path and isinstance(path[0], int):
+            return self.document
+        inner, nothing = narrowed(path), narrowed(None)
+        read = msgspec.json.Decoder(inner | list[nothing]).decode  # type: ignore[valid-type]
+
+        def glance(message: Message) -> Any:
+            refuse_rest(message)
+            try:
+                return read(message.body)
+            except FAULTS:  # another document, or no JSON
+                return self.document(message)
+
+        return glance
 
     def reread(self, message: Message) -> Any:
         """Give the one record, which may be a list; see Format."""

@@ -8,6 +8,7 @@ import msgspec
 from yarl import URL
 
 from service.config.connectors import Connector
+from service.config.paths import Path
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,7 +31,7 @@ class Page(msgspec.Struct, frozen=True):
     Attributes:
         url: where it was fetched.
         headers: of the answer.
-        document: the decoded body.
+        document: the decoded body, at least what lies at the path that the paginator reads.
         count: number of records in it.
     """
 
@@ -42,6 +43,11 @@ class Page(msgspec.Struct, frozen=True):
 
 class Paginator(Connector, ABC):
     """Walks through the pages of one answer. It keeps no state: that is in the step."""
+
+    @property
+    def reads(self) -> Path | None:
+        """The path in a page's document that leads on; the rest of the document may be missing. None: none does."""
+        return None
 
     @abstractmethod
     def first(self) -> Step:

@@ -15,6 +15,7 @@ from service.config.settings import Config
 from service.errors import SourceRefused
 from service.pipeline.events import first_of
 from service.pipeline.line import Line
+from service.pipeline.parents import mapped
 from service.pipeline.ranges import Spans
 from service.provider import Provider
 from service.sources import Source
@@ -50,7 +51,8 @@ class Backfill:
         """Run until all is loaded. Cancelled at any moment, it goes on the next time from where its rows stand.
 
         Raises:
-            SourceRefused: a file cannot be read, or the provider refuses us; what came before is loaded.
+            SourceRefused: a file cannot be read, the provider refuses us, or most records are refused; what came before
+                is loaded.
             PositionTaken: the same backfill runs elsewhere.
         """
         prepared, stop = asyncio.Event(), asyncio.Event()
@@ -60,8 +62,10 @@ class Backfill:
             await self.line.started.wait()
             feed = self.line.feed
             if feed is not None:
-                await first_of(feed.ended, feed.refused)
+                await first_of(feed.ended, feed.refused, self.line.parked)
             stop.set()
+        if self.line.breaker.reason is not None:
+            raise SourceRefused(self.line.breaker.reason)
         if feed is not None and not feed.ended.is_set():
             raise SourceRefused(feed.last_error or "refused")
 
@@ -73,7 +77,13 @@ def from_files(feed: FeedSettings, path: str, form: str | None) -> File:
         feed: whose records they hold.
         path: as in File.
         form: the kind of their format; by default the feed's own, if it names one, else as the files say.
+
+    Raises:
+        ValueError: the files cannot say what the feed's map wants to know.
     """
+    each = getattr(feed, "for_each", None)
+    if each is not None and (names := mapped(feed)):
+        raise ValueError(f"the map takes $params.{names[0]} from the rows of `for_each`, which files do not know")
     settings = _common(feed)
     if form is not None or "format" not in feed.model_fields_set:
         settings["format"] = form or "auto"

@@ -169,6 +169,10 @@ class Batches:
 
     That is the whole of batching: under load the filling batch grows while the other is committed; without load rows
     are taken as soon as they are there. Leaving the block says that no more will come.
+
+    Attributes:
+        full: set while the filling batch is full, so that the transform waits, and at the end.
+        abandoned: whether no batch will be taken any more.
     """
 
     def __init__(self, transform: Transform, bounds: Bounds, window: Window | None = None) -> None:
@@ -177,7 +181,7 @@ class Batches:
         self._window = window
         self._filling = Batch(transform, window)
         self._ready = asyncio.Event()
-        self._full = asyncio.Event()
+        self.full = asyncio.Event()
         self._taken = asyncio.Event()
         self._closed = False
         self.abandoned = False
@@ -197,7 +201,7 @@ class Batches:
         self._filling.add(first, parsed)
         self._ready.set()
         while self._is_full() and not self.abandoned:
-            self._full.set()
+            self.full.set()
             self._taken.clear()
             await self._taken.wait()
 
@@ -208,15 +212,15 @@ class Batches:
         """
         await self._ready.wait()
         if not (self._closed or self._is_full()):
-            self._full.clear()
             try:
                 async with asyncio.timeout(linger):
-                    await self._full.wait()
+                    await self.full.wait()
             except TimeoutError:
                 pass
         batch, self._filling = self._filling, Batch(self._transform, self._window)
         if not self._closed:
             self._ready.clear()
+            self.full.clear()
         self._taken.set()
         return batch or None
 
@@ -238,4 +242,4 @@ class Batches:
     ) -> None:
         self._closed = True
         self._ready.set()
-        self._full.set()
+        self.full.set()

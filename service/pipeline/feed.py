@@ -2,11 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import structlog
 
+from service.config.foreach import ForEach, Value
+from service.errors import SourceRefused
 from service.model import Message, Position
 from service.pipeline.cadence import Cadence
 from service.pipeline.inlet import Inlet
@@ -16,6 +18,9 @@ from service.provider import Provider
 from service.sources import Receiver, Source
 
 log = structlog.get_logger()
+
+RowsOf: TypeAlias = Callable[[ForEach], Awaitable[Sequence[Mapping[str, Value]]]]
+"""Gives the rows that a feed is to call for."""
 
 QUIET_AFTER = 60.0
 """Seconds without a message after which a feed that answers is called quiet."""
@@ -42,7 +47,7 @@ class Feed:
         gaps: how often a source that cannot be asked for what it missed was away after it had been live.
     """
 
-    def __init__(self, feed: str, source: Source, provider: Provider, inlet: Inlet) -> None:
+    def __init__(self, feed: str, source: Source, provider: Provider, inlet: Inlet, rows: RowsOf | None = None) -> None:
         self.feed = feed
         self.provider = provider
         self.last_message_at: float | None = None
@@ -52,6 +57,7 @@ class Feed:
         self.refused = asyncio.Event()
         self._source = source
         self._inlet = inlet
+        self._rows = rows
         self._cadence = Cadence()
         self._resumed = asyncio.Event()
         self._resumed.set()
@@ -96,6 +102,12 @@ class Feed:
             if first:
                 self._stand(strand, first)
                 await self._inlet.put([self._placed(message) for message in first])
+
+    async def rows(self, each: ForEach) -> Sequence[Mapping[str, Value]]:
+        """Give the rows to call for; see Link."""
+        if self._rows is None:
+            raise SourceRefused("there is no database whose rows could be called for")
+        return await self._rows(each)
 
     async def settled(self) -> None:
         """Wait until everything taken is safe; see Hub."""
@@ -222,7 +234,7 @@ class Feed:
                 behind = round(1000 * runner.behind / runner.later, 3) if runner.later else None
                 status |= {"first": runner.first, "later": runner.later, "behind_ms": behind}
             shown.append(status)
-        return shown if len(shown) > 1 or "subscriptions" in shown[0] else []
+        return shown if len(shown) > 1 or "troubles" in shown[0] else []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Receive until ``stop`` is set."""

@@ -10,6 +10,7 @@ from service.config.settings import Config
 from service.errors import StoreLost
 from service.model import Buffer, Lane
 from service.pipeline.batch import Batches
+from service.pipeline.breaker import Breaker
 from service.pipeline.conflate import Conflation
 from service.pipeline.drift import Drift
 from service.pipeline.events import first_of
@@ -17,8 +18,10 @@ from service.pipeline.feed import Feed
 from service.pipeline.inlet import Inlet
 from service.pipeline.ledger import Ledger
 from service.pipeline.loader import Loader
+from service.pipeline.parents import Parents
 from service.pipeline.rollcall import RollCall
-from service.pipeline.worker import Worker
+from service.pipeline.tap import Tap
+from service.pipeline.worker import Extras, Worker
 from service.provider import Provider
 from service.sources import Source
 from service.store.store import Store
@@ -46,6 +49,9 @@ class Line:
         kind: of its source.
         listens: whether providers post to it.
         started: set once the feed receives.
+        breaker: holds the feed up while most of its records are refused.
+        parked: set once it did.
+        tap: shows its records to those who listen.
     """
 
     def __init__(
@@ -66,12 +72,15 @@ class Line:
         (table, *_), is_conflated = self._transform.tables, source.when_full == "conflate"
         self._roll = RollCall(name, table, keys, mark=mark) if keys is not None else None
         self._conflation = Conflation(self._transform, config.tables[table]) if is_conflated else None
-        self._function = function_of(self._transform)
         loaded = {each: config.tables[each] for each in self._transform.tables}
         self._window = Window(source.dedupe, loaded) if source.dedupe is not None else None
         self._drift: Drift | None = None
         if source.on_drift != "ignore":
             self._drift = Drift(name, self._transform.fields, is_strict=source.on_drift == "quarantine")
+        self._extras = Extras(self._roll, function_of(self._transform), self._window, self._drift)
+        self.parked = asyncio.Event()
+        self.breaker = Breaker(name, source.breaker, self._park)
+        self.tap = Tap(self._transform, source, config.tables)
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None
@@ -87,28 +96,38 @@ class Line:
         """
         lane = self.lane = await buffer.lane(self._key)
         inlet = self.inlet = Inlet(lane, INLET_BYTES, self._conflation)
-        feed = self.feed = Feed(self.name, self._source, self._provider, inlet)
+        parents = Parents(self.name, self._config, self._store, prepared)
+        feed = self.feed = Feed(self.name, self._source, self._provider, inlet, parents.rows)
         feed.position = lane.last_position
         batches = Batches(self._transform, self._config.batch, self._window)
         max_wait = self._config.batch.max_wait
-        loader = self.loader = Loader(self._key, self._store, lane, batches, self.ledger, max_wait)
-        worker = Worker(
-            lane,
-            self._transform,
-            batches,
-            self.ledger,
-            roll=self._roll,
-            function=self._function,
-            window=self._window,
-            drift=self._drift,
+        loader = self.loader = Loader(
+            self._key, self._store, lane, batches, self.ledger, self.breaker, self.tap, max_wait
         )
+        worker = Worker(lane, self._transform, batches, self.ledger, self.breaker, self.tap, self._extras)
         standing = asyncio.Event()
-        async with asyncio.TaskGroup() as loading:
-            loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")
-            async with _closing(lane, loader if buffer.durable else None), asyncio.TaskGroup() as appending:
-                appending.create_task(inlet.run(), name=f"{self.name} inlet")
-                async with inlet:
-                    await self._receive(feed, standing, stop)
+        with contextlib.closing(self.tap):
+            async with asyncio.TaskGroup() as loading:
+                loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")
+                async with self._closing(lane, loader, durable=buffer.durable), asyncio.TaskGroup() as appending:
+                    appending.create_task(inlet.run(), name=f"{self.name} inlet")
+                    async with inlet:
+                        await self._receive(feed, standing, stop)
+
+    @contextlib.asynccontextmanager
+    async def _closing(self, lane: Lane, loader: Loader, *, durable: bool) -> AsyncIterator[None]:
+        """Close the lane at the end; what a durable one holds need not wait for a database that is away."""
+        yield
+        lane.close()
+        if durable:
+            loader.give_up()
+        self.breaker.end(kept=durable or self._source.replayable)
+
+    def _park(self) -> None:
+        """Do not receive what can be asked for later; what is pushed to us is kept in the buffer."""
+        self.parked.set()
+        if self._source.replayable and self.feed is not None:
+            self.feed.pause()
 
     async def _load(
         self,
@@ -154,8 +173,21 @@ class Line:
 
     def lag(self) -> float:
         """Seconds since the oldest message was received that is not committed; 0 when all are."""
-        oldest = self.loader.oldest if self.loader is not None else None
+        oldest = (self.loader.oldest if self.loader is not None else None) or self.breaker.oldest
         return max(0.0, time.time() - oldest) if oldest else 0.0
+
+    def resume(self) -> None:
+        """Receive and load again."""
+        self.breaker.resume()
+        if self.feed is not None:
+            self.feed.resume()
+
+    @property
+    def state(self) -> str:
+        """The state in the words of ``/status``."""
+        if self.feed is None:
+            return "starting"
+        return "parked" if self.breaker.reason is not None else self.feed.state
 
     def status(self) -> dict[str, Any]:
         """Say how the feed does, in the words of ``/status``."""
@@ -164,13 +196,13 @@ class Line:
             return {"kind": self.kind, "state": "starting"}
         return {
             "kind": self.kind,
-            "state": feed.state,
+            "state": self.state,
             "tables": list(self._transform.tables),
             "last_message_at": feed.last_message_at,
             "messages": inlet.messages,
             "rate": round(inlet.rate(), 2),
             "lag_s": round(self.lag(), 3),
-            "last_error": loader.trouble or feed.last_error,
+            "last_error": self.breaker.reason or loader.trouble or feed.last_error,
             **({"absent": self._roll.trouble or "ok"} if self._roll is not None else {}),
             "drift": self._drift.status() if self._drift is not None else [],
             "next_poll_at": feed.next_poll_at,
@@ -184,12 +216,3 @@ class Line:
             "buffered_bytes": self.lane.stat().bytes,
             "ledger": self.ledger.account(),
         }
-
-
-@contextlib.asynccontextmanager
-async def _closing(lane: Lane, loader: Loader | None) -> AsyncIterator[None]:
-    """Close the lane at the end; what a durable one holds need not wait for a database that is away."""
-    yield
-    lane.close()
-    if loader is not None:
-        loader.give_up()

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections import Counter
+from functools import partial
 
 import structlog
 
@@ -9,9 +11,12 @@ from service.errors import RowRefused, StoreLost, TableRefused
 from service.model import Commit, Lane, Position
 from service.pipeline.backoff import Backoff
 from service.pipeline.batch import Batch, Batches
+from service.pipeline.breaker import Breaker
 from service.pipeline.events import first_of
 from service.pipeline.ledger import Ledger
+from service.pipeline.tap import Tap
 from service.pipeline.timings import Timings
+from service.pipeline.turns import NotYet, Turn
 from service.store.store import Store
 
 log = structlog.get_logger()
@@ -27,16 +32,30 @@ class Loader:
         trouble: why nothing can be written at the moment, or None.
     """
 
-    def __init__(self, feed: str, store: Store, lane: Lane, batches: Batches, ledger: Ledger, max_wait: float) -> None:
+    def __init__(
+        self,
+        feed: str,
+        store: Store,
+        lane: Lane,
+        batches: Batches,
+        ledger: Ledger,
+        breaker: Breaker,
+        tap: Tap,
+        max_wait: float,
+    ) -> None:
         self._feed = feed
         self._store = store
         self._lane = lane
         self._batches = batches
         self._ledger = ledger
+        self._breaker = breaker
+        self._tap = tap
         self._max_wait = max_wait
         self._linger = 0.0
         self._at: Commit | None = None
-        self._loading: Batch | None = None
+        self._loading: list[Batch] = []
+        self._taking = asyncio.Lock()
+        self._newest: Turn | None = None
         self._patience = asyncio.Event()
         self.trouble: str | None = None
         self.timings = Timings()
@@ -44,7 +63,7 @@ class Loader:
     @property
     def oldest(self) -> float | None:
         """When the oldest message that is not committed was received, of those that left the buffer."""
-        return self._loading.oldest if self._loading else self._batches.oldest
+        return self._loading[0].oldest if self._loading else self._batches.oldest
 
     @property
     def standing(self) -> Position | None:
@@ -83,36 +102,86 @@ class Loader:
                 return self._at
 
     async def run(self) -> None:
-        """Commit until the batches end, or until told to give up while the database is away."""
-        while (batch := await self._batches.take(self._linger)) is not None:
-            self._loading = batch
+        """Commit until the batches end, or until told to give up while the database is away.
+
+        Two hands take turns. While one commits, the other may already bring the next batch to the database: its rows
+        lie ready in a temporary table when its turn comes.
+        """
+        async with asyncio.TaskGroup() as hands:
+            for _ in range(2):
+                hands.create_task(self._work())
+
+    async def _work(self) -> None:
+        while (taken := await self._take()) is not None:
+            batch, turn = taken
             try:
-                await self._load(batch)
+                await self._load(batch, turn)
             except StoreLost:
                 self._batches.abandon()
                 return
-            self._loading = None
+            await self._lane.forget(batch.last)
 
-    async def _load(self, batch: Batch) -> None:
+    async def _take(self) -> tuple[Batch, Turn] | None:
+        """Take the next batch: once the one before is committed, or before that if it is full and the store has room.
+
+        Returns None when there is none, or nobody wants to wait any longer.
+        """
+        async with self._taking:
+            before = self._newest
+            if before is not None:
+                await first_of(before.done, self._batches.full, self._patience)
+                if not self._store.has_room or before.held_up.is_set():
+                    await first_of(before.done, self._patience)
+            batch = await self._batches.take(self._linger)
+            if batch is None:
+                return None
+            self._loading.append(batch)
+            self._newest = Turn(before)
+            return batch, self._newest
+
+    async def _load(self, batch: Batch, turn: Turn) -> None:
         delays = Backoff(ceiling=10)
+        taken_out: Counter[str] = Counter()
         while True:
-            started = time.monotonic()
+            started = time.monotonic() - turn.waited
             try:
-                commit, counts, tables = await self._store.commit(batch.write(self._feed, self._lane.id, self._at))
+                write = batch.write(self._feed, self._lane.id, self._at)
+                ahead = partial(self._comes, turn) if turn.is_ahead else None
+                commit, counts, tables = await self._store.commit(write, ahead)
+            except NotYet:
+                await self._after(turn)
             except RowRefused as refused:
                 for each in (refused, *refused.also):
                     batch.take_out(each)
+                    taken_out[each.reason] += 1
             except (StoreLost, TableRefused) as error:
+                turn.held_up.set()
                 await self._wait(error, delays)
             else:
                 break
         self._recovered()
         self._at = commit
-        seconds = time.monotonic() - started
+        self._loading.remove(batch)
+        turn.done.set()
+        seconds = time.monotonic() - turn.waited - started
         self._linger = min(LINGER_FACTOR * seconds, self._max_wait)
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
+        if self._tap.listeners:
+            self._tap.committed(write.rows, write.refusals[len(write.refusals) - taken_out.total() :])
+        self._breaker.written(len(batch.rows) + taken_out.total(), taken_out)
         self.timings.batch(len(batch.rows), seconds, time.time() - batch.oldest)
-        await self._lane.forget(batch.last)
+
+    async def _after(self, turn: Turn) -> None:
+        """Wait for the batch before, without a transaction."""
+        if turn.before is not None:
+            await first_of(turn.before.done, self._patience)
+            if not turn.before.done.is_set():
+                raise StoreLost(self.trouble or "the batch before is not committed")
+
+    async def _comes(self, turn: Turn) -> Commit | None:
+        """Wait for a batch's turn; give the position that it follows."""
+        await turn.comes()
+        return self._at
 
     async def _wait(self, error: StoreLost | TableRefused, delays: Backoff) -> None:
         """Wait before the next try; give up instead where that is wanted."""

@@ -1,12 +1,13 @@
 """A rest feed that is asked for a range of time, span after span."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from service.config.foreach import ForEach, Value
 from service.model import Message, Position
 from service.provider import Provider
 from service.sources import Link, Receiver, Source, Tracked
@@ -53,6 +54,7 @@ class _Within:
         self.feed = link.feed
         self.provider: Provider = link.provider
         self.position = position
+        self.notes: dict[str, Any] = {}
 
     async def emit(self, messages: Sequence[Message]) -> None:
         outer = [msgspec.structs.replace(each, position=self._outer(each.position)) for each in messages]
@@ -61,8 +63,11 @@ class _Within:
     def _outer(self, inner: Position | None) -> Position | None:
         if inner is None:
             return None
-        is_under_way = "walk" in inner or "broken" in inner
+        is_under_way = not {"walk", "broken", "round"}.isdisjoint(inner)
         return {"since": self._start, "rest": inner} if is_under_way else {"since": self._end}
+
+    async def rows(self, each: ForEach) -> Sequence[Mapping[str, Value]]:
+        return await self._link.rows(each)
 
     async def settled(self) -> None:
         await self._link.settled()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from service.config.feeds import FeedSettings
+from service.config.foreach import ForEach, Value
 from service.errors import SourceLost, SourceRefused
 from service.model import Message
 from service.pipeline.events import first_of
@@ -101,6 +102,14 @@ class Recorder:
             async with self._changed:
                 self._closed = True
                 self._changed.notify_all()
+
+    async def rows(self, each: ForEach) -> Sequence[Mapping[str, Value]]:
+        """Give no rows to call for; see Hub.
+
+        Raises:
+            SourceRefused: always, for a recording knows no database.
+        """
+        raise SourceRefused(f"a recording knows no database whose rows could be called for: {each.model_dump()}")
 
     async def take(self, strand: Strand, messages: Sequence[Message]) -> None:
         """Take messages of a connection; wait while too much waits to be written; see Hub."""

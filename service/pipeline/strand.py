@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
 
+from service.config.foreach import ForEach, Value
 from service.errors import SourceLost, SourceRefused
 from service.model import Message, Position
 from service.pipeline.backoff import CEILING, Backoff
@@ -35,6 +36,9 @@ class Hub(Protocol):
     async def take(self, strand: "Strand", messages: Sequence[Message]) -> None:
         """Take messages of a strand, in order; wait while there is no room."""
 
+    async def rows(self, each: ForEach) -> Sequence[Mapping[str, Value]]:
+        """Give the rows to call for; see Link."""
+
     async def settled(self) -> None:
         """Wait until everything taken is safe."""
 
@@ -56,7 +60,8 @@ class Strand:
         last_error: why the source last stopped, without secrets.
         next_poll_at: seconds since the epoch, or None.
         reconnects: how often the source was started again.
-        tracked: its subscriptions, while it has any.
+        tracked: its subscriptions, or rows, while it has any.
+        notes: what its source remembers; see Link.
     """
 
     def __init__(self, hub: Hub, source: Source, part: int = 0, copy: int = 0) -> None:
@@ -70,6 +75,7 @@ class Strand:
         self.next_poll_at: float | None = None
         self.reconnects = 0
         self.tracked: Tracked | None = None
+        self.notes: dict[str, Any] = {}
         self._hub = hub
         self._source = source
         self._alive_since: float | None = None
@@ -84,6 +90,10 @@ class Strand:
         if messages:
             self.alive()
             await self._hub.take(self, messages)
+
+    async def rows(self, each: ForEach) -> Sequence[Mapping[str, Value]]:
+        """Give the rows to call for; see Link."""
+        return await self._hub.rows(each)
 
     async def settled(self) -> None:
         """Wait until everything handed on is safe; see Link."""
@@ -149,7 +159,7 @@ class Strand:
             "reconnects": self.reconnects,
         }
         if self.tracked is not None:
-            shown["subscriptions"] = self.tracked.counts()
+            shown[self.tracked.what] = self.tracked.counts()
             shown["troubles"] = dict(list(self.tracked.troubles().items())[:20])
         return shown
 

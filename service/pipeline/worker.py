@@ -4,16 +4,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from service.errors import FormatError
 from service.model import Lane, Message
 from service.pipeline.batch import Batches, Parsed
+from service.pipeline.breaker import Breaker
 from service.pipeline.conflate import gone_before
 from service.pipeline.drift import Drift
 from service.pipeline.ledger import Ledger
 from service.pipeline.rollcall import RollCall
+from service.pipeline.tap import Tap
 from service.transform.custom import Applied, Function
 from service.transform.dedupe import Window
 from service.transform.transform import Mapped, Piece, Transform
@@ -28,6 +31,22 @@ TURN = 0.004
 """Seconds that mapping may take before the loop gets its turn: records that cost more are taken fewer at a time."""
 
 
+class Extras(NamedTuple):
+    """What a feed may have besides its map.
+
+    Attributes:
+        roll: notes who is there, where the feed sends full sets.
+        function: makes records of records before they are mapped.
+        window: leaves out rows that repeat.
+        drift: watches how records change.
+    """
+
+    roll: RollCall | None = None
+    function: Function | None = None
+    window: Window | None = None
+    drift: Drift | None = None
+
+
 class Worker:
     """Decodes and maps the messages of one feed.
 
@@ -36,10 +55,9 @@ class Worker:
         transform: that maps their records.
         batches: that take their rows.
         ledger: is told of the records.
-        roll: notes who is there, where the feed sends full sets.
-        function: makes records of records before they are mapped.
-        window: leaves out rows that repeat.
-        drift: watches how records change.
+        breaker: says whether they may go on.
+        tap: shows them to those who listen.
+        extras: what else the feed has.
     """
 
     def __init__(
@@ -48,29 +66,31 @@ class Worker:
         transform: Transform,
         batches: Batches,
         ledger: Ledger,
-        *,
-        roll: RollCall | None = None,
-        function: Function | None = None,
-        window: Window | None = None,
-        drift: Drift | None = None,
+        breaker: Breaker,
+        tap: Tap,
+        extras: Extras | None = None,
     ) -> None:
         self._lane = lane
         self._transform = transform
         self._batches = batches
         self._ledger = ledger
-        self._roll = roll
-        self._function = function
-        self._window = window
-        self._drift = drift
+        self._breaker = breaker
+        self._tap = tap
+        self._roll, self._function, self._window, self._drift = extras or Extras()
         self._slice = SLICE
 
     async def run(self, after: int) -> None:
         """Work through the lane from the message that follows sequence number ``after`` until the lane ends."""
         while (group := await self._lane.read(after, READ_BYTES)) is not None:
+            after = max(after, group.first - 1)  # what lay before is gone: damaged, or forgotten by an earlier run
             while after < group.last:
                 parsed = await self._parse(group.messages, after + 1 - group.first)
                 if self._roll is not None:
                     parsed.sweep = self._roll.note(parsed.messages[0], parsed)
+                if self._tap.listeners:
+                    self._tap.parsed(parsed)
+                if not await self._breaker.admit(parsed):
+                    return
                 await self._batches.add(after + 1, parsed)
                 if self._batches.abandoned:
                     return
@@ -83,6 +103,9 @@ class Worker:
         are taken one by one.
         """
         parsed = Parsed()
+        if self._drift is not None and self._drift.is_due():
+            self._look(self._drift, messages[first])
+            await asyncio.sleep(0)  # a page took its time to decode, as it does below
         *pieces, last = self._decode(messages, first, min(self._slice, self._batches.room), parsed)
         self._ledger.decoded(parsed.received)
         if len(last.records) > self._slice:
@@ -126,16 +149,14 @@ class Worker:
         self._slice = max(1, min(SLICE, 2 * self._slice, int(count * TURN / took) if took else SLICE))
         return mapped
 
-    def _look(self, message: Message) -> None:
+    def _look(self, drift: Drift, message: Message) -> None:
         """Let the drift see what a message holds, whatever of it is mapped."""
-        if self._drift is not None and self._drift.is_due():
-            with contextlib.suppress(FormatError):
-                self._drift.sample(self._transform.decode(message))
+        with contextlib.suppress(FormatError):
+            drift.sample(self._transform.decode(message))
 
     def _decode(self, messages: Sequence[Message], first: int, most: int, parsed: Parsed) -> list[Piece]:
         pieces: list[Piece] = []
         size = 0
-        self._look(messages[first])
         for number in range(first, len(messages)):
             message = messages[number]
             if message.meta is not None:

@@ -15,7 +15,7 @@ from yarl import URL
 from service.auth import Authenticator, Request, TokenAuthenticator
 from service.config.settings import SECRETS
 from service.config.settings import Provider as ProviderSettings
-from service.errors import PageInstead, SourceLost, SourceRefused, TokenRefused
+from service.errors import NothingThere, PageInstead, SourceLost, SourceRefused, TokenRefused
 from service.provider.answers import failure, judge, plain, retry_after, usual_action
 from service.provider.body import Body, start
 from service.provider.budget import Budget
@@ -168,8 +168,8 @@ class Provider:
             body: its beginning.
             rules: of the feed; they come before those of the provider.
         """
-        action = rules.action(status, headers, body) or self._rules.action(status, headers, body)
-        action = action or usual_action(status)
+        ruled = rules.action(status, headers, body) or self._rules.action(status, headers, body)
+        action = ruled or usual_action(status)
         wait = retry_after(headers.get("Retry-After"))
         if self.own(url):
             self.budget.note(limits(headers, self._limit_headers))
@@ -177,7 +177,8 @@ class Provider:
                 self.budget.hold(wait or 0.0)
                 wait = max(wait or 0.0, self.budget.wait()) or None
         if action is not None:
-            return judge(action, f"{what}: {status}: {self.said(body)}".removesuffix(": "), wait)
+            reason = f"{what}: {status}: {self.said(body)}".removesuffix(": ")
+            return NothingThere(reason) if ruled is None and status in {404, 410} else judge(action, reason, wait)
         if is_page(body):
             return PageInstead(f"{what}: {status} with a web page in place of data: {self.said(body)}", body)
         return None

@@ -29,11 +29,13 @@ class Answer:
 
     Attributes:
         url: what was asked for.
+        status: of the answer; that of 204 and 304 has no body.
         headers: of the answer, by names in small letters.
         meta: of its messages.
         message: its newest message; when all has come, the last one.
         is_cut: whether messages before it are on their way.
-        held_bytes: of the messages before it that are held back.
+        held: the messages before it that are held back.
+        held_bytes: of those.
         count: records that were looked at.
         high: the newest incremental value among them.
         fault: why one of the messages does not decode.
@@ -41,32 +43,38 @@ class Answer:
 
     def __init__(self, url: URL, response: aiohttp.ClientResponse, max_body: int, params: dict[str, str]) -> None:
         self.url = url
+        self.status = response.status
         self.headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
         self.meta: dict[str, Any] = {"content_type": self.headers.get("content-type", ""), "params": params}
         self.message = Message(b"", 0.0)
         self.is_cut = False
         self.held_bytes = 0
-        self._held: list[Message] = []
+        self.held: list[Message] = []
         self.count = 0
         self.high: Any = None
         self.fault: FormatError | None = None
         self._response = response
         self._body = Body(response, max_body)
-        self._hash = blake2b(digest_size=16)
+        self._hash = blake2b(self.headers.get("link", "").encode(), digest_size=16)
 
     @property
     def digest(self) -> str:
-        """Tells this body from any other, once all of it has come."""
+        """Tells this body, and where its header leads, from any other, once all of it has come."""
         return self._hash.hexdigest()
+
+    @property
+    def has_body(self) -> bool:
+        """Whether there is any: 204 says that there is none, and 304 that it is as before."""
+        return self.status not in {204, 304}
 
     def hold(self) -> None:
         """Hold the newest message back."""
-        self._held.append(self.message)
+        self.held.append(self.message)
         self.held_bytes += len(self.message.body)
 
     def release(self) -> list[Message]:
         """Give what was held back."""
-        held, self._held, self.held_bytes = self._held, [], 0
+        held, self.held, self.held_bytes = self.held, [], 0
         return held
 
     async def chunks(self, provider: Provider, rules: Rules) -> AsyncGenerator[bytes, None]:

@@ -127,6 +127,7 @@ class Connection(ClientConnection):
                 return len(data)
             return offset
         size, largest = len(data), self.protocol.max_message_size or len(data)
+        keep, is_plain, kept = self._arrived.append, self.protocol.current_size is None, 0
         while offset + 2 <= size:
             first, length = data[offset], data[offset + 1]
             start = offset + (2 if length < 126 else 4 if length == 126 else 10)
@@ -141,11 +142,14 @@ class Connection(ClientConnection):
             end = start + length
             if end > size and length <= largest:
                 break
-            if first in _WHOLE and length <= largest and start < size and self.protocol.current_size is None:
-                self._keep(data[start:end])
+            if is_plain and first in _WHOLE and length <= largest and start < size:
+                keep(data[start:end])
+                kept += length
             else:
                 self._pass_on(data[offset:end])
+                is_plain = self.protocol.current_size is None  # else between the fragments of a message
             offset = min(end, size)
+        self._held += kept
         return offset
 
     def _keep(self, message: bytes) -> None:

@@ -49,6 +49,8 @@ class Subscriptions:
         due: when ``look`` has to be called, at the latest.
     """
 
+    what = "subscriptions"
+
     def __init__(
         self,
         specs: Sequence[Subscription],

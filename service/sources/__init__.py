@@ -4,12 +4,13 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from pydantic import Field, model_validator
 from yarl import URL
 
 from service.config.feeds import FeedSettings
+from service.config.foreach import ForEach, Value
 from service.model import Message, Position
 from service.provider import Provider
 
@@ -52,7 +53,13 @@ Receiver: TypeAlias = Callable[[Delivery], Awaitable[Answer]]
 
 
 class Tracked(Protocol):
-    """Subscriptions whose state can be shown."""
+    """Subscriptions, or rows that a feed calls for, whose state can be shown.
+
+    Attributes:
+        what: the word for them in ``/status``.
+    """
+
+    what: str
 
     def counts(self) -> dict[str, int]:
         """Give how many are in which state, such as ``stale``."""
@@ -69,11 +76,13 @@ class Link(Protocol):
         provider: the shared client: base URL, credentials, rate limit.
         position: where to resume: that of the newest message handed on, in this run or an earlier one. A source that
             the provider does not let resume sets it to None.
+        notes: what the source wants to remember from one run to the next, to spare work. A restart forgets it.
     """
 
     feed: str
     provider: Provider
     position: Position | None
+    notes: dict[str, Any]
 
     async def emit(self, messages: Sequence[Message]) -> None:
         """Hand on messages, in order. Waits while the inlet is full: that wait is the backpressure."""
@@ -85,6 +94,14 @@ class Link(Protocol):
     def full(self) -> bool:
         """Whether messages wait for room, so that ``emit`` or ``settled`` may take long."""
 
+    async def rows(self, each: ForEach) -> Sequence[Mapping[str, Value]]:
+        """Give the rows that the feed is to call for; no two are the same.
+
+        Raises:
+            SourceLost: the database is away.
+            SourceRefused: it refuses the query, or there are more rows than allowed.
+        """
+
     def listen(self, receiver: Receiver) -> AbstractContextManager[None]:
         """Within the block, let what is posted to ``/ingest/PROVIDER/FEED`` be received."""
 
@@ -92,7 +109,7 @@ class Link(Protocol):
         """Say that the provider answers (a poll without news, a heartbeat, an acknowledgement)."""
 
     def follow(self, subscriptions: "Tracked | None") -> None:
-        """Show how these subscriptions do, from now on; None when there are none any more."""
+        """Show how these subscriptions, or rows, do from now on; None when there are none any more."""
 
     async def wait_until(self, moment: float) -> None:
         """Wait until the moment (seconds since the epoch) of the next poll, or until a poll is asked for by hand.

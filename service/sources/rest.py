@@ -1,9 +1,10 @@
 """REST: polls a provider, page by page, for what changed."""
 
+import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import uuid4
 
@@ -13,42 +14,34 @@ from pydantic import Field, model_validator
 from yarl import URL
 
 from service.config.answers import ErrorRule
-from service.config.connectors import Connector, OneOf, Settings
+from service.config.connectors import Connector, OneOf
+from service.config.foreach import ForEach, Value
 from service.config.paths import parse_path
 from service.config.units import Duration, Size
 from service.cutting import cut
 from service.errors import AnswerIgnored, FormatError, PageInstead, SourceLost, SourceRefused, WalkRefused
 from service.formats import Format
-from service.lookup import DottedPath, lookup
+from service.lookup import lookup, narrowed
 from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
 from service.provider.answer import Answer
 from service.provider.answers import plain
+from service.provider.binding import bound
+from service.provider.rounds import Outlet, Rounds
 from service.provider.rules import Rules
+from service.provider.standing import Standing, digest
+from service.provider.walk import Walk
 from service.schedule import Cron, Schedule, Zone
 from service.sources import Addressed, Link, query
 from service.spans import Range
-from service.watermark import newest, reach_back
+from service.watermark import Incremental, newest, reach_back
 
 log = structlog.get_logger()
 
 HOLD_BYTES = 8 << 20
 """Bytes of a long body that are held back until it is known whether they are those of the last answer."""
-
-_VALIDATORS = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
-
-
-class Incremental(Settings):
-    """Asks only for what changed since the newest record that was received."""
-
-    field: DottedPath
-    """Dotted path, within a record, to what orders changes: a timestamp or a number."""
-    param: str
-    """The parameter that carries the newest value."""
-    start: str | int | None = None
-    """The value of the first poll; without it, the first poll asks for everything."""
-    lookback: Duration = 0.0
-    """How far to reach back before the newest value, for changes that the provider publishes late."""
+PAGES = 5_000
+"""The most pages of which is remembered what they held."""
 
 
 class Rest(Addressed):
@@ -80,6 +73,9 @@ class Rest(Addressed):
     """How a long answer is walked through."""
     range: Range | None = None
     """The parameters that a backfill asks for a span of time with; by default that of `incremental`."""
+    for_each: ForEach | None = None
+    """One call, or walk through pages, for each row of a table or of a query: `{match_id}` in `path`, `url`, `params`,
+    `headers` or `body` stands for its value."""
     max_pages: int = Field(default=10_000, ge=1)
     """The most pages of one poll. An incremental feed goes on from there at the next poll, any other starts anew."""
     incremental: Incremental | None = None
@@ -96,6 +92,8 @@ class Rest(Addressed):
     def _whole_set(self) -> "Rest":
         if self.absent is not None and self.incremental is not None:
             raise ValueError("`absent` needs the full set at every poll, but `incremental` asks only for what changed")
+        if self.absent is not None and self.for_each is not None:
+            raise ValueError("`absent` needs one full set, but `for_each` asks for many; remove one of them")
         return self
 
     @model_validator(mode="after")
@@ -108,15 +106,15 @@ class Rest(Addressed):
 
     async def run(self, link: Link) -> None:
         """Poll until cancelled; see Source."""
-        walker = _Walker(self, link)
+        poller = self._poller(link)
         schedule = Schedule(self.every, self.cron, self.timezone, self.jitter)
         due = time.time()
         while True:
             started = time.time()
-            await walker.poll()
+            await poller.poll()
             now = time.time()
             due = schedule.following(due, started, now)
-            await link.wait_until(schedule.late(due, now))
+            await poller.rest(schedule.late(due, now))
 
     async def once(self, link: Link) -> None:
         """Poll once.
@@ -124,7 +122,19 @@ class Rest(Addressed):
         Raises:
             SourceLost, SourceRefused: see Source.
         """
-        await _Walker(self, link).poll()
+        await self._poller(link).once()
+
+    def _poller(self, link: Link) -> "_Walker | Rounds":
+        if self.for_each is None:
+            return _Walker(self, link)
+        rules = Rules(self.errors)
+
+        async def call(values: Mapping[str, Value], outlet: Outlet, pages: int) -> Position:
+            return await _Walker(bound(self, values), outlet, rules, pages).poll()
+
+        rounds = Rounds(link, self.for_each, call)
+        link.follow(rounds)
+        return rounds
 
     def span(self) -> Range | None:
         """Give the parameters that ask for a span of time, if there are any."""
@@ -146,29 +156,37 @@ class Rest(Addressed):
 
 
 class _Walker:
-    """Walks through the pages of one poll after the other, and keeps the position.
+    """Walks through the pages of one poll after the other; where it stands, its Standing says."""
 
-    The position holds ``cursor``, the newest incremental value of the last complete walk; ``walk``, the step of
-    the next page while a walk is under way, and ``high``, the newest value in it; ``answer``, what tells an
-    unchanged answer; ``broken``, the digest of the last body that was no JSON, or a web page.
-    """
-
-    def __init__(self, rest: Rest, link: Link) -> None:
+    def __init__(self, rest: Rest, link: Outlet, rules: Rules | None = None, pages: int = PAGES) -> None:
         self._rest = rest
         self._link = link
         self._paginator = cast("Paginator | None", rest.paginate)
         self._base = rest.address(link.provider)
-        self._compares = rest.conditional and rest.method == "GET" and rest.paginate is None
-        self._position: Position = dict(link.position or {})
-        self._rules = Rules(rest.errors)
-        self._warned: set[str] = set()
+        self._compares = rest.conditional and rest.method == "GET"
+        self._is_set = rest.absent is not None and rest.paginate is not None
+        self._standing = Standing(
+            link.position,
+            link.notes,
+            pages=pages if rest.paginate is not None else 0,
+            compares=self._compares,
+            asks=self._compares and not self._is_set,
+        )
+        self._rules = rules or Rules(rest.errors)
+        self._notes = link.notes
+        self._warned: set[str] = self._notes.setdefault("warned", set())
         self._set, self._number = "", 0  # of the walk, and of the next message in it
+        self._held: list[Message] = []
+        self._waits = False  # for a page that changed, to hand on the whole set or nothing
         self._format = cast("Format", rest.format)
-        self._told: str | None = None
         self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
+        self._looks = self._paginator is not None or self._field is not None
+        # No more closely than paging and the cursor need: the transform decodes what is mapped.
+        self._read = self._format.typed(rest.records, narrowed(self._field)) or self._decode
+        self._glance = self._format.glance(self._paginator.reads if self._paginator is not None else None)
 
-    async def poll(self) -> None:
-        """Walk from the first page, or from where the last walk was interrupted."""
+    async def poll(self) -> Position:
+        """Walk from the first page, or from where the last walk was interrupted; give where that leads."""
         try:
             await self._resume()
         except AnswerIgnored as ignored:
@@ -178,12 +196,21 @@ class _Walker:
         except PageInstead as page:
             await self._keep_aside(page.page, {"refused": page.reason})
             raise
+        return self._standing.position
+
+    async def once(self) -> None:
+        """Poll once."""
+        await self.poll()
+
+    async def rest(self, until: float) -> None:
+        """Wait for the next poll."""
+        await self._link.wait_until(until)
 
     async def _resume(self) -> None:
         first = self._paginator.first() if self._paginator is not None else Step()
         try:
-            if self._paginator is not None and "walk" in self._position:
-                await self._walk(msgspec.convert(self._position["walk"], Step))
+            if self._paginator is not None and (step := self._standing.walk) is not None:
+                await self._walk(step)
                 return
         except SourceRefused as refused:
             # A cursor that has expired meanwhile would be refused for ever; from the start nothing is missed.
@@ -193,65 +220,53 @@ class _Walker:
         except WalkRefused as refused:
             self._forget_walk("walk starts anew", refused)
             await self._walk(first)
+        self._standing.end()
 
     def _forget_walk(self, what: str, why: SourceLost | SourceRefused) -> None:
         """Let the next walk start anew, and say why, once per change."""
-        if why.reason != self._told:
-            self._told = why.reason
+        if why.reason != self._notes.get("told"):
+            self._notes["told"] = why.reason
             log.warning(what, feed=self._link.feed, reason=why.reason)
-        self._position.pop("walk", None)
-        self._position.pop("high", None)
+        self._standing.forget_walk()
 
     async def _keep_aside(self, body: bytes, meta: dict[str, Any]) -> None:
         """Hand on, once, what is no answer, so that quarantine has it."""
-        broken = _digest(body)
-        if self._position.get("broken") != broken:
-            self._position["broken"] = broken
-            await self._link.emit([Message(body, time.time(), dict(self._position), meta)])
+        position, broken = self._standing.position, digest(body)
+        if position.get("broken") != broken:
+            position["broken"] = broken
+            await self._link.emit([Message(body, time.time(), dict(position), meta)])
+            self._standing.passed()
 
     async def _walk(self, first: Step) -> None:
-        step: Step | None = first
-        steps, bodies = {_identity(first)}, set[str]()
+        rest, standing = self._rest, self._standing
+        walk = Walk(first, self._paginator, rest.max_pages, self._warn, goes_on=rest.incremental is not None)
         self._set, self._number = uuid4().hex, first.number
+        self._held, self._waits = [], self._is_set
+        standing.begin()
+        step: Step | None = first
         while step is not None:
             answer = await self._fetch(step)
-            if answer is None or answer.digest in bodies or self._is_known(answer.digest):
-                if answer is not None and answer.digest in bodies:
-                    self._warn("the provider sent the same page twice", step)
-                self._move(None)
+            noted = standing.unchanged(answer)
+            body = noted.digest if noted is not None else answer.digest if answer.has_body else None
+            if body is None or walk.repeats(body, step):
+                standing.move(None)
                 self._link.alive()
-                if answer is not None and answer.is_cut:  # its first pieces are on their way
-                    await self._hand_on(answer, is_last=answer.digest not in bodies)
+                if answer.is_cut:  # its first pieces are on their way
+                    await self._hand_on(answer, is_last=False)
+                standing.passed()
                 return
-            bodies.add(answer.digest)
-            following, is_last = self._next(step, await self._page(answer), steps)
-            self._remember(answer)
-            self._move(following)
-            await self._hand_on(answer, is_last=is_last)
-            step = following if len(steps) < self._rest.max_pages else None
-            steps.add(_identity(following))
-
-    def _next(self, step: Step, page: Page, steps: set[bytes]) -> tuple[Step | None, bool]:
-        """Give the page that follows in this walk, in which ``steps`` were asked for, and whether this one is the last.
-
-        Where a walk is cut short, no page follows though this one is not the last.
-
-        Raises:
-            SourceLost: the provider gives an address that is none.
-        """
-        try:
-            following = self._paginator.next(step, page) if self._paginator is not None else None
-        except ValueError as error:
-            raise SourceLost(f"poll failed: {plain(page.url)} leads to what is no address") from error
-        if following is None:
-            return None, True
-        if _identity(following) in steps:
-            self._warn("the provider leads back to a page of this walk", following)
-            return None, False
-        if len(steps) >= self._rest.max_pages:
-            self._warn("the walk is longer than max_pages", following)
-            return following if self._rest.incremental is not None else None, False
-        return following, False
+            leads = noted.following if noted is not None else walk.leads(step, await self._page(answer))
+            following, is_last = walk.next(leads)
+            standing.learn(answer, noted)
+            standing.move(following)
+            await self._hand_on(answer, is_last=is_last, is_news=noted is None)
+            if noted is None:
+                standing.handed_on(answer, leads)
+            if not self._waits:
+                standing.passed()
+            step = following if not walk.is_full else None
+            if step is not None:
+                walk.ask(step)
 
     def _address(self, step: Step) -> URL:
         return URL(step.url) if step.url is not None else self._base.update_query(self._params(step))
@@ -260,27 +275,24 @@ class _Walker:
         params: dict[str, Any] = {**self._rest.params, **step.params}
         incremental = self._rest.incremental
         if incremental is not None:
-            cursor = self._position.get("cursor")
+            cursor = self._standing.position.get("cursor")
             since = incremental.start if cursor is None else reach_back(cursor, incremental.lookback)
             params |= {} if since is None else {incremental.param: since}
         return query(params)
 
-    async def _fetch(self, step: Step) -> Answer | None:
-        """Receive a page, and hand on all of it but the last piece; None when there is nothing new."""
+    async def _fetch(self, step: Step) -> Answer:
+        """Receive a page: all of it, or what is left once its first pieces had to be handed on."""
         rest, provider = self._rest, self._link.provider
         url = self._address(step)
-        headers = dict(rest.headers)
-        known = self._position.get("answer", {})
-        if self._compares and known.get("of") == _digest(str(url).encode()):
-            headers |= {name: known[name] for name in _VALIDATORS if name in known}
+        headers = {**rest.headers, **self._standing.validators(url)}
         body = msgspec.json.encode(rest.body) if rest.body is not None else None
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
         terms: dict[str, Any] = {"weight": rest.weight, "rules": self._rules}
         async with provider.request(rest.method, url, headers=headers, body=body, **terms) as response:
-            if response.status in {204, 304}:
-                return None
             answer = Answer(url, response, rest.max_body, self._params(step))
+            if not answer.has_body:
+                return answer
             async with aclosing(answer.chunks(provider, self._rules)) as chunks:
                 pieces = cut(chunks, self._format, answer.meta, rest.records, rest.max_body)
                 async with aclosing(pieces):
@@ -289,24 +301,28 @@ class _Walker:
                         answer.message = Message(piece.body, time.time(), None, {**answer.meta, **place, **piece.meta})
                         self._number += 1
                         if not is_last:
-                            self._look(answer)
                             answer.hold()
                             if not self._compares or answer.held_bytes > HOLD_BYTES:
+                                answer.is_cut = True
+                                await self._look(answer, answer.held)
                                 await self._let_go(answer)
         return answer
 
-    def _look(self, answer: Answer) -> None:
-        """Note what paging and the cursor need of the newest message."""
-        if self._paginator is None and self._field is None:
-            return
-        try:
-            records = self._format.decode(answer.message, self._rest.records)
-        except FormatError as error:
-            answer.fault = answer.fault or error
-            return
-        answer.count += len(records)
-        if self._field is not None:
-            answer.high = newest([answer.high, *(lookup(record, self._field) for record in records)])
+    async def _look(self, answer: Answer, messages: Sequence[Message]) -> None:
+        """Note what paging and the cursor need of some messages; between two of them others have their turn."""
+        for message in messages if self._looks else ():
+            await asyncio.sleep(0)
+            try:
+                records = self._read(message)
+            except FormatError as error:
+                answer.fault = answer.fault or error
+                continue
+            answer.count += len(records)
+            if self._field is not None:
+                answer.high = newest([answer.high, *(lookup(record, self._field) for record in records)])
+
+    def _decode(self, message: Message) -> list[Any]:
+        return self._format.decode(message, self._rest.records)
 
     async def _page(self, answer: Answer) -> Page:
         """Give what paging needs.
@@ -314,71 +330,55 @@ class _Walker:
         Raises:
             SourceLost: the body does not decode; the rest of it is handed on once, so that quarantine has it.
         """
-        if self._paginator is None and self._field is None:
+        if not self._looks:
             return Page(answer.url, answer.headers, None, 0)
-        fault, document = answer.fault, None
-        self._look(answer)  # that `records` leads nowhere is told by the quarantine
+        document = None
+        await self._look(answer, answer.held)
+        fault = answer.fault
+        await self._look(answer, [answer.message])  # that `records` leads nowhere is told by the quarantine
         try:
-            document = self._format.document(answer.message)
+            document = self._glance(answer.message)
         except FormatError as error:
             fault = fault or error
         if fault is not None:
-            if self._position.get("broken") != answer.digest:
-                self._position["broken"] = answer.digest
+            if self._standing.position.get("broken") != answer.digest:
+                self._standing.position["broken"] = answer.digest
                 await self._hand_on(answer, is_last=False)
+                self._standing.passed()
             kind = self._format.kind_of(answer.message).upper()
             reason = f"poll failed: {plain(answer.url)}: body is not {kind}: {fault}"
             raise SourceLost(reason, retry_after=self._rest.every) from fault
         return Page(answer.url, answer.headers, document, answer.count)
 
     async def _let_go(self, answer: Answer) -> None:
-        """Hand on the messages that were held back."""
-        answer.is_cut = True
-        await self._link.emit(answer.release())
+        """Hand on what was held back."""
+        self._waits = False
+        held, self._held = [*self._held, *answer.release()], []
+        if held:
+            await self._link.emit(held)
 
-    async def _hand_on(self, answer: Answer, *, is_last: bool) -> None:
-        """Hand on the last message of a page, and with it the position, and whether it completes a walk."""
-        if answer.held_bytes:
+    async def _hand_on(self, answer: Answer, *, is_last: bool, is_news: bool = True) -> None:
+        """Hand on the last message of a page, and with it the position, and whether it completes a walk.
+
+        What is no news stays here, unless the position would be left amid the walk. Of a full set, all pages are handed
+        on or none.
+        """
+        message, position = answer.message, dict(self._standing.position)
+        is_news |= answer.is_cut or (self._standing.amid and "walk" not in position)
+        if not answer.has_body or not (is_news or self._is_set):
+            answer.release()
+            self._link.alive()
+            return
+        last = Message(message.body, message.received_at, position, {**(message.meta or {}), "last": is_last})
+        self._held += [*answer.release(), last]
+        if is_news or not self._waits or sum(len(held.body) for held in self._held) > HOLD_BYTES:
             await self._let_go(answer)
-        message = answer.message
-        meta = {**(message.meta or {}), "last": is_last}
-        await self._link.emit([Message(message.body, message.received_at, dict(self._position), meta)])
-
-    def _is_known(self, digest: str) -> bool:
-        """Whether these are the bytes of the last answer, which need not be loaded again."""
-        return self._compares and self._position.get("answer", {}).get("digest") == digest
-
-    def _remember(self, answer: Answer) -> None:
-        """Keep what the page tells: its newest incremental value, and how to know it again."""
-        self._position.pop("broken", None)
-        high = newest([self._position.get("high"), answer.high])
-        if high is not None:
-            self._position["high"] = high
-        if self._compares:
-            validators = {name: answer.headers[sent] for name, sent in _VALIDATORS.items() if sent in answer.headers}
-            # Validators belong to one address (RFC 9110, section 13.1): the cursor is a part of ours.
-            known = {"of": _digest(str(answer.url).encode()), "digest": answer.digest}
-            self._position["answer"] = {**known, **validators}
-
-    def _move(self, following: Step | None) -> None:
-        """Move to the next page; the cursor itself moves only when the walk is complete."""
-        position = self._position
-        position.pop("walk", None)
-        if following is not None:
-            position["walk"] = msgspec.to_builtins(following)
-        elif "high" in position:
-            position["cursor"] = newest([position.get("cursor"), position.pop("high")])
+            self._standing.amid = "walk" in position
+        else:
+            self._link.alive()
 
     def _warn(self, what: str, step: Step) -> None:
         """Log what ends a walk early, once."""
         if what not in self._warned:
             self._warned.add(what)
             log.warning(what, feed=self._link.feed, page=step.number)
-
-
-def _identity(step: Step | None) -> bytes:
-    return msgspec.json.encode((step.params, step.url)) if step is not None else b""
-
-
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()

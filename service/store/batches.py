@@ -1,6 +1,7 @@
 """The log of batches: what each transaction wrote, kept for a week."""
 
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,7 +12,9 @@ from service.store.write import Write
 
 KEPT = timedelta(days=7)
 
-_INSERT = sa.insert(batches)
+_NOTED = ("feed", "first_sequence", "last_sequence", "seconds", *COUNTS)
+NOTE = sa.insert(batches).values({name: sa.bindparam(f"of_batch_{name}") for name in _NOTED}).cte("noted")
+"""Adds a batch, as part of the statement that moves its feed's position; ``noting`` gives what it takes."""
 _PRUNE = sa.delete(batches).where(batches.c.committed_at < sa.func.now() - KEPT)
 
 _COUNTS_OF = (
@@ -23,10 +26,10 @@ _COUNTS_OF = (
 )
 
 
-async def note(connection: AsyncConnection, write: Write, counts: Counts, seconds: float) -> None:
-    """Add a batch; ``seconds`` is how long it took up to here."""
-    values = {"feed": write.feed, "first_sequence": write.first, "last_sequence": write.last, "seconds": seconds}
-    await connection.execute(_INSERT, values | {name: getattr(counts, name) for name in COUNTS})
+def noting(write: Write, counts: Counts, seconds: float) -> dict[str, Any]:
+    """Give the parameters of NOTE; ``seconds`` is how long the batch took up to here."""
+    values = (write.feed, write.first, write.last, seconds, *(getattr(counts, name) for name in COUNTS))
+    return {f"of_batch_{name}": value for name, value in zip(_NOTED, values, strict=True)}
 
 
 async def recall(connection: AsyncConnection, write: Write) -> Counts | None:

@@ -68,7 +68,8 @@ async def _searched(connection: AsyncConnection, upsert: Upsert, rows: Sequence[
 
 
 async def _written(connection: AsyncConnection, upsert: Upsert, rows: Sequence[Row]) -> None:
-    await upsert.write(connection, rows)
+    await upsert.stage(connection, rows)
+    await upsert.merge(connection, rows)
     await upsert.empty(connection)
 
 

@@ -1,5 +1,6 @@
 """Positions: where each feed stands and its ledger, moved in the transaction that writes the rows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import PositionTaken, StoreLost
 from service.model import Commit, Counts
+from service.store.batches import NOTE
 from service.store.schema import COUNTS, positions
 from service.store.write import Write
 
@@ -23,8 +25,14 @@ _ADD = (
 )
 _MOVE = _ADD.values(
     {name: sa.bindparam(f"to_{name}", type_=positions.c[name].type) for name in ("lane", "sequence", "source")}
+).add_cte(NOTE)
+_BEGIN = (
+    pg.insert(positions)
+    .values({name: sa.bindparam(f"new_{name}") for name in ("feed", "lane", "sequence", "source", *COUNTS)})
+    .on_conflict_do_nothing()
+    .returning(positions.c.feed)
+    .add_cte(NOTE)
 )
-_BEGIN = pg.insert(positions).on_conflict_do_nothing()
 
 
 async def read(connection: AsyncConnection, feed: str) -> Commit | None:
@@ -51,8 +59,14 @@ async def settled(connection: AsyncConnection, write: Write) -> Commit | None:
     )
 
 
-async def move(connection: AsyncConnection, write: Write, counts: Counts) -> Commit:
-    """Move a locked position to the end of a batch and add the batch's counts to the feed's.
+async def move(connection: AsyncConnection, write: Write, counts: Counts, noted: Mapping[str, Any]) -> Commit:
+    """Move a locked position to the end of a batch, add the batch's counts to the feed's, and note the batch.
+
+    Args:
+        connection: of the batch's transaction.
+        write: the batch.
+        counts: what became of it.
+        noted: the parameters of its line in the log of batches.
 
     Raises:
         StoreLost: another transaction began the position meanwhile; the next try will see it.
@@ -61,13 +75,14 @@ async def move(connection: AsyncConnection, write: Write, counts: Counts) -> Com
     if source is None and write.before is not None:
         source = write.before.source
     if write.before is None:
-        values = {"feed": write.feed, "lane": write.lane, "sequence": write.last, "source": source, **_terms(counts)}
-        if not (await connection.execute(_BEGIN, values)).rowcount:
+        values = {"new_feed": write.feed, "new_lane": write.lane, "new_sequence": write.last, "new_source": source}
+        values |= _terms(counts, "new_")
+        if (await connection.execute(_BEGIN, {**values, **noted})).first() is None:
             raise StoreLost(f"{write.feed}: its position has just been written by another transaction")
         return Commit(write.lane, write.last, source, msgspec.structs.replace(counts))
     values = {"to_lane": write.lane, "to_sequence": write.last, "to_source": source}
     values |= {"of_feed": write.feed, **_terms(counts, "more_")}
-    total = (await connection.execute(_MOVE, values)).one()
+    total = (await connection.execute(_MOVE, {**values, **noted})).one()
     return Commit(write.lane, write.last, source, Counts(*total))
 
 
@@ -81,7 +96,7 @@ async def add(connection: AsyncConnection, feed: str, counts: Counts) -> None:
     await connection.execute(_ADD, {"of_feed": feed, **_terms(counts, "more_")})
 
 
-def _terms(counts: Counts, prefix: str = "") -> dict[str, Any]:
+def _terms(counts: Counts, prefix: str) -> dict[str, Any]:
     return {f"{prefix}{name}": getattr(counts, name) for name in COUNTS}
 
 

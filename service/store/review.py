@@ -62,12 +62,14 @@ class Selection(msgspec.Struct, frozen=True):
         feed: of this feed.
         reason: with a reason that begins so.
         resolved: those that were settled, too.
+        mentions: whose raw bytes hold each of these.
     """
 
     ids: tuple[int, ...] = ()
     feed: str | None = None
     reason: str | None = None
     resolved: bool = False
+    mentions: tuple[bytes, ...] = ()
 
 
 class Resolution(msgspec.Struct):
@@ -210,4 +212,7 @@ def _selected(query: "sa.Select[Any]", selection: Selection) -> "sa.Select[Any]"
         query = query.where((entries.c.feed == selection.feed) | backfills)
     if selection.reason is not None:
         query = query.where(entries.c.reason.startswith(selection.reason, autoescape=True))
+    raw = sa.func.coalesce(entries.c.record, entries.c.message)
+    for held in selection.mentions:
+        query = query.where(sa.func.pg_catalog.position(raw, sa.literal(held, sa.LargeBinary)) > 0)
     return query if selection.resolved else query.where(entries.c.resolved_at.is_(None))

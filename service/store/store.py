@@ -6,17 +6,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.config.foreach import ForEach
 from service.config.modecheck import HISTORY
 from service.config.settings import Database
 from service.config.tables import Table
 from service.errors import RowRefused, TableRefused
 from service.model import Commit, Counts, Row
-from service.store import batches, migrate, positions, quarantine, tombstones
+from service.store import batches, migrate, parents, positions, quarantine, tombstones
 from service.store.absent import Sweeper
 from service.store.engine import open_engine, transaction
 from service.store.fold import Fold, Folded
@@ -31,6 +33,8 @@ from service.store.write import Sweep, Write
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[AsyncConnection, Mapping[str, Folded]], Awaitable[T]]
+Turn: TypeAlias = Callable[[], Awaitable[Commit | None]]
+"""Waits until the batch before is committed; gives the position that it left."""
 
 COMMIT_SECONDS = 120.0
 """The longest that one attempt may take: a network that swallows packets is not noticed otherwise."""
@@ -68,6 +72,7 @@ class Store:
         self._built = build(with_history(tables), settings.schema_)
         self._engine = open_engine(url, settings.pool + 1)  # one more, so that a ping never waits for a batch
         self._turns = asyncio.Semaphore(settings.pool)
+        self._idle = settings.pool
         self._folds: dict[str, Callable[[Sequence[Row]], Folded]] = {
             name: Folded if table.mode == "append" else Fold(table) for name, table in tables.items()
         }
@@ -124,6 +129,32 @@ class Store:
             async with self._turn() as connection:
                 return await positions.read(connection, feed)
 
+    async def parents(
+        self, each: ForEach, table: str | None, columns: Mapping[str, str], scope: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Read the rows that a feed is called for, at most one more than it allows, where nothing can be changed.
+
+        Args:
+            each: which rows; with ``sql``, the others are not looked at.
+            table: the configured table that they lie in.
+            columns: of the table, by the names that their values are to have.
+            scope: columns, with the text that their value must be.
+
+        Raises:
+            StoreLost: the database is away, or took too long.
+            TableRefused: the database refuses the query.
+        """
+        if table is None:
+            sql, arguments = parents.of_query(each), list[str]()
+        else:
+            sql, arguments = parents.of_table(self._built[table], each, columns, scope)
+        try:
+            with faults():
+                async with self._turn() as connection:
+                    return await parents.read(connection, sql, arguments)
+        except RowFault as fault:
+            raise TableRefused(f"{fault.detail} ({fault.reason})") from fault
+
     async def ping(self) -> None:
         """Ask the database for a sign of life.
 
@@ -135,8 +166,18 @@ class Store:
             async with asyncio.timeout(PING_SECONDS), transaction(self._engine) as connection:
                 await connection.execute(sa.text("SELECT 1"))
 
-    async def commit(self, write: Write) -> tuple[Commit, Counts, dict[str, Counts]]:
+    @property
+    def has_room(self) -> bool:
+        """Whether one more transaction could begin at once."""
+        return self._idle > 0
+
+    async def commit(self, write: Write, turn: Turn | None = None) -> tuple[Commit, Counts, dict[str, Counts]]:
         """Write a batch in one transaction: rows, quarantine, position. Safe to repeat after any error.
+
+        Args:
+            write: the batch.
+            turn: for a batch whose ``write.before`` is yet to be committed: waited for once the rows are staged, before
+                anything is touched that others see.
 
         Returns:
             The new position, with the feed's ledger; what became of this batch; and of the rows of each table.
@@ -147,14 +188,15 @@ class Store:
             TableRefused: a table is missing, changed or forbidden; nothing was written.
             PositionTaken: the feed's position is not ``write.before``.
         """
-        return await self.transact(write.rows, partial(self._write, write))
+        return await self.transact(write.rows, partial(self._write, write, turn), turn)
 
-    async def transact(self, rows: Mapping[str, Sequence[Row]], work: Work[T]) -> T:
+    async def transact(self, rows: Mapping[str, Sequence[Row]], work: Work[T], turn: Turn | None = None) -> T:
         """Do work in one transaction, which is undone whole if it fails.
 
         Args:
             rows: that the work is to put, by table.
             work: is given the connection and the rows, folded by key.
+            turn: waited for before refused rows are looked for, by writing.
 
         Raises:
             StoreLost: the database is away, or the answer to COMMIT was lost.
@@ -167,6 +209,8 @@ class Store:
                 async with self._turn() as connection:
                     return await work(connection, folded)
         except RowFault as fault:
+            if turn is not None:
+                await turn()
             refused = await self._isolate(folded, fault)
         raise refused
 
@@ -176,29 +220,49 @@ class Store:
 
         The time that it waits for its turn does not count as the database's.
         """
-        async with self._turns, asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
-            yield connection
+        self._idle -= 1
+        try:
+            async with self._turns, asyncio.timeout(COMMIT_SECONDS), transaction(self._engine) as connection:
+                yield connection
+        finally:
+            self._idle += 1
 
     async def put(self, connection: AsyncConnection, folded: Mapping[str, Folded]) -> dict[str, Counts]:
         """Write rows in a transaction that has begun; return what became of them, by table."""
+        await self._stage(connection, folded)
+        return await self._merge(connection, folded)
+
+    async def _stage(self, connection: AsyncConnection, folded: Mapping[str, Folded]) -> None:
         await self._begin(connection, folded)
+        for name, rows in folded.items():
+            await self._upserts[name].stage(connection, rows.rows)
+
+    async def _merge(self, connection: AsyncConnection, folded: Mapping[str, Folded]) -> dict[str, Counts]:
         tables = {}
         for name, rows in folded.items():
-            tables[name] = await self._upserts[name].write(connection, rows.rows)
+            tables[name] = await self._upserts[name].merge(connection, rows.rows)
             tables[name].duplicate += rows.duplicate
             tables[name].stale += rows.stale
         return tables
 
     async def _write(
-        self, write: Write, connection: AsyncConnection, folded: Mapping[str, Folded]
+        self, write: Write, turn: Turn | None, connection: AsyncConnection, folded: Mapping[str, Folded]
     ) -> tuple[Commit, Counts, dict[str, Counts]]:
         started = time.monotonic()
+        if turn is not None:
+            await connection.execute(sa.text("SELECT 1"))  # SQLAlchemy begins the transaction with its first statement
+            await self._stage(connection, folded)
+            waiting = time.monotonic()
+            write = msgspec.structs.replace(write, before=await turn())
+            started += time.monotonic() - waiting
         done = await positions.settled(connection, write)
         if done is not None:
             return _repeated(write, done, await batches.recall(connection, write))
+        if turn is None:
+            await self._stage(connection, folded)
         counts = Counts()
         counts.add(write.counts)
-        tables = await self.put(connection, folded)
+        tables = await self._merge(connection, folded)
         for written in tables.values():
             counts.add(written)
         if (sweep := write.sweep) is not None:
@@ -206,8 +270,8 @@ class Store:
             tables.setdefault(sweep.table, Counts()).add(gone)
             counts.add(gone)
         await quarantine.put(connection, write.refusals)
-        commit = await positions.move(connection, write, counts)
-        await batches.note(connection, write, counts, time.monotonic() - started)
+        noted = batches.noting(write, counts, time.monotonic() - started)
+        commit = await positions.move(connection, write, counts, noted)
         if started - self._pruned_at > PRUNE_SECONDS:
             self._pruned_at = started
             await batches.prune(connection)

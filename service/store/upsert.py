@@ -64,8 +64,8 @@ class Upsert:
         select = sa.select(*held, *(sa.false().label(column.name) for column in flags))
         staged = select.compile(dialect=DIALECT)
         self.stage_sql = f"CREATE TEMPORARY TABLE {self._stage.name} ON COMMIT DROP AS {staged} WITH NO DATA"
-        if deletable or history is not None or settings.mode == "update":
-            self.stage_sql = f"{lock_sql(target)};\n{self.stage_sql}"
+        alone = deletable or history is not None or settings.mode == "update"
+        self._lock = lock_sql(target) if alone else None
         self.name = str(DIALECT.identifier_preparer.format_table(target))
         self._sieve = f"headrace_sieve_{number}"
         self.sieve_sql: str | None = None
@@ -77,11 +77,10 @@ class Upsert:
         self._merge = {"upsert": self._merging, "append": self._appending, "update": self._updating}[settings.mode]()
         self._left_out = self._leaving_out()
 
-    async def write(self, connection: AsyncConnection, rows: Sequence[Row]) -> Counts:
-        """Write rows as they come from the fold; the temporary table exists and is empty.
+    async def stage(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
+        """Bring rows, as they come from the fold, to the temporary table, which exists and is empty.
 
-        Returns:
-            What became of them: the outcomes add up to the rows.
+        It takes no lock that anybody else would wait for.
 
         Raises:
             RowFault: the database refuses a row; its index is known if the COPY found it.
@@ -89,6 +88,18 @@ class Upsert:
         await self._copy(connection, rows)
         if self._exactness is not None:
             await self._exactness.check(connection)
+
+    async def merge(self, connection: AsyncConnection, rows: Sequence[Row]) -> Counts:
+        """Write the rows that were staged.
+
+        Returns:
+            What became of them: the outcomes add up to the rows.
+
+        Raises:
+            RowFault: the database refuses a row.
+        """
+        if self._lock is not None:
+            await (await driver_of(connection)).execute(self._lock)
         counts = Counts()
         if self.history is not None:
             counts.stale += await self.history.record(connection)

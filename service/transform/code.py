@@ -1,6 +1,8 @@
 """Python that is made at run time: lines, and the constants that they close over."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import CodeType
 from typing import Any, cast
 
 
@@ -46,5 +48,11 @@ def build(signature: str, body: Sequence[str], constants: Mapping[str, Any]) -> 
     inner = [f"def {signature}:", *indented(body)]
     source = "\n".join([f"def outer({', '.join(constants)}):", *indented(inner), f"    return {name}"])
     namespace: dict[str, Any] = {}
-    exec(compile(source, "<mapping>", "exec"), namespace)  # noqa: S102  no word of the configuration is in the source
+    exec(_compiled(source), namespace)  # noqa: S102  no word of the configuration is in the source
     return cast("Callable[..., Any]", namespace["outer"](**constants))
+
+
+@lru_cache(maxsize=1024)
+def _compiled(source: str) -> CodeType:
+    """Compile a source once: hundreds of columns and feeds differ in their constants only."""
+    return compile(source, "<mapping>", "exec")

@@ -77,6 +77,16 @@ class Judge:
         reason = f"{faults[0].column}: {faults[0].rule}"
         return Verdict(None, reason, ". ".join(fault.told for fault in faults), tuple(faults), tuple(values))
 
+    def dropped(self, record: Any, message: Message) -> str:
+        """Say which fault leaves a record out; empty where none does."""
+        for column, settle, on_invalid in self._columns:
+            try:
+                settle(record, message)
+            except Violation as violation:
+                if on_invalid == "drop":
+                    return f"`on_invalid: drop`: {_told(column, violation, record)}"
+        return ""
+
 
 def refused_by_database(column: ColumnCode | None, value: Any, rule: str, said: str) -> str:
     """Tell why the database refused a row; the column is None where the database does not name one of ours."""

@@ -73,6 +73,10 @@ class Route:
             verdict.row += self._flags
         return verdict
 
+    def dropped(self, record: Any, message: Message) -> str:
+        """Say which column leaves out a record that the route takes; empty where none does."""
+        return self._judge.dropped(record, message)
+
     def paths(self) -> list[Path] | None:
         """Give the paths of the fields that the route needs of a record; None where it needs the record whole."""
         asked = [Expression(value.expr, "expr") for value in self.map.values() if value.expr is not None]
@@ -154,6 +158,19 @@ class Routes:
         if self._where is not None and not self._where(record):
             return None
         return next((route for route in self.all if route.takes(record)), None)
+
+    def left_out(self, record: Any, message: Message) -> str:
+        """Say by which condition a record is left out; empty where it is not.
+
+        Raises:
+            Violation: a `where` cannot be evaluated.
+        """
+        if self._where is not None and not self._where(record):
+            return f"`where: {self._where.text}` is not true"
+        route = self.of(record)
+        if route is None:
+            return "no route takes it: " + ", ".join(f"`{each.where.text}`" for each in self.all if each.where)
+        return route.dropped(record, message)
 
     def fields(self) -> list[Path]:
         """Give the paths that columns come from."""

@@ -69,6 +69,7 @@ class Transform:
         deletable: as above.
         custom: the name of the user's own function that stands before it.
         traced: whether rows may be of several tables, or fewer or more than their records; see ``Mapped.origins``.
+        routes: which records go where.
         keys: gives the keys of the feed's records; None for a feed without `absent`.
         fields: the paths of a record that columns come from; none where the user's own function stands between.
 
@@ -84,7 +85,7 @@ class Transform:
         self.custom = settings.transform
         self._format = cast("Format", settings.format)
         self._records = settings.records
-        self._routes = routes = Routes(feed, settings, tables, deletable)
+        self.routes = routes = Routes(feed, settings, tables, deletable)
         self.tables = routes.tables
         self.table = self.tables[0] if len(self.tables) == 1 else None
         self.traced = routes.traced
@@ -166,7 +167,7 @@ class Transform:
         self._run([Piece(message, (record,))], rows, [].append, failed, [].append)
         if not rows:
             return verdicts[0] if verdicts else Verdict()
-        route = self._routes.of(record)
+        route = self.routes.of(record)
         return Verdict(rows[0]) if route is None else Verdict(rows[0], table=route.name, map=route.map)
 
     def reread(self, message: Message) -> Any:
@@ -176,6 +177,10 @@ class Transform:
             FormatError: they are not one record.
         """
         return self._format.reread(message)
+
+    def raw(self, message: Message, index: int) -> bytes:
+        """Give the raw bytes of one record of a message that decodes."""
+        return self._format.raw(message, self._records, index)
 
     def undecodable(self, message: Message, error: FormatError) -> Refusal:
         """Refuse a whole message that does not decode."""
@@ -208,14 +213,14 @@ class Transform:
     def refused(self, table: str, row: Row, reason: str, detail: str) -> str:
         """Tell why the database refused a row, whose ``reason`` begins with the column where that is known."""
         name, _, rule = reason.rpartition(": ")
-        columns = next(route.columns for route in self._routes.all if route.name == table)
+        columns = next(route.columns for route in self.routes.all if route.name == table)
         found = [(column, value) for column, value in zip(columns, row, strict=False) if column.name == name]
         column, value = found[0] if found else (None, None)
         return refused_by_database(column, value, rule, detail)
 
     def refusal(self, message: Message, index: int, table: str | None, reason: str, detail: str) -> Refusal:
         """Refuse one record of a message that decodes, by its number in the message, from 0."""
-        raw, beside = self._format.raw(message, self._records, index), self._format.beside(message, self._records)
+        raw, beside = self.raw(message, index), self._format.beside(message, self._records)
         detail = numbered(self.feed, index, detail)
         return Refusal(self.feed, table, reason, detail, raw, message.body, message.received_at, index, beside)
 
@@ -225,7 +230,7 @@ class Transform:
             return Verdict(None, record.reason, record.detail)
         if fault.rule == "record":
             return Verdict(None, "record: not an object", f"{shown(record)} {fault.said} [record]; {fault.remedy}")
-        route = None if fault.rule == "where" else self._routes.of(record)
+        route = None if fault.rule == "where" else self.routes.of(record)
         if route is not None and fault.rule != "delete_when":
             verdict = route.judge(record, message)
         else:

@@ -53,13 +53,36 @@ def shown(value: Any, *names: str) -> str:
         text = _encode(value).decode()
     except (ValueError, RecursionError):  # a lone surrogate, or nested too deeply to be written
         text = ascii(value) if isinstance(value, str) else kind_of(value)
-    text = _PASSWORD.sub("***@", _SECRET_FIELD.sub(r'\1"***"', text[:_LOOKED_AT]))
+    text = _masked(text[:_LOOKED_AT])
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def masked(value: Any) -> Any:
+    """Give a decoded value with three stars in place of what looks like a secret; only its kind if it has no end."""
+    try:
+        return _without_secrets(value)
+    except RecursionError:
+        return kind_of(value)
 
 
 def is_secret(name: str) -> bool:
     """Say whether a field of this name, or a path to it, holds what should not be shown: a password, a token."""
     return _SECRET.search(name) is not None
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: "***" if isinstance(key, str) and is_secret(key) else _without_secrets(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item) for item in value]
+    return _masked(value) if isinstance(value, str) else value
+
+
+def _masked(text: str) -> str:
+    return _PASSWORD.sub("***@", _SECRET_FIELD.sub(r'\1"***"', text))
 
 
 def kind_of(value: Any) -> str:

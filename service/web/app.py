@@ -4,6 +4,7 @@ import contextlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import orjson
 from aiohttp import web
@@ -15,7 +16,9 @@ from service.errors import StartError
 from service.pipeline.overview import Overview
 from service.web.ingest import ingest
 from service.web.metrics import Metrics
+from service.web.tap import tap
 
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 DASHBOARD = Path(__file__).parent / "dashboard.html"
 
 
@@ -37,6 +40,7 @@ class Pages:
         app.router.add_get("/startupz", self.startupz)
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/status", self._read(self.status))
+        app.router.add_get("/tap/{feed}", self._read(tap(self._overview)))
         for action in ("pause", "resume", "poll"):
             app.router.add_post(f"/feeds/{{feed}}/{action}", self._guarded(self.command(action)))
         app.router.add_post("/ingest/{provider}/{feed}", ingest(self._overview))
@@ -68,7 +72,7 @@ class Pages:
         """A live picture of the status."""
         return web.FileResponse(DASHBOARD, headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline'"})
 
-    def command(self, action: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def command(self, action: str) -> Handler:
         """Give the handler of one command to a feed."""
 
         async def handle(request: web.Request) -> web.Response:
@@ -76,17 +80,15 @@ class Pages:
             if line is None or line.feed is None:
                 known = [line.name for line in self._overview.lines]
                 return _json({"error": f"no feed {request.match_info['feed']!r}; there are {known}"}, 404)
-            {"pause": line.feed.pause, "resume": line.feed.resume, "poll": line.feed.poll}[action]()
-            return _json({"feed": line.name, "state": line.feed.state}, 202)
+            {"pause": line.feed.pause, "resume": line.resume, "poll": line.feed.poll}[action]()
+            return _json({"feed": line.name, "state": line.state}, 202)
 
         return handle
 
-    def _guarded(
-        self, handler: Callable[[web.Request], Awaitable[web.Response]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _guarded(self, handler: Handler) -> Handler:
         """Let only the token's holder through; without a configured token, nobody."""
 
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             if not self._token:
                 return _json({"error": "set http.token to allow commands"}, 403)
             given = request.headers.get("Authorization", "")
@@ -96,10 +98,8 @@ class Pages:
 
         return handle
 
-    def _read(
-        self, handler: Callable[[web.Request], Awaitable[web.Response]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Ask for the token when one is set: the status names errors and feeds."""
+    def _read(self, handler: Handler) -> Handler:
+        """Ask for the token when one is set: the status names errors and feeds, the tap shows records."""
         return self._guarded(handler) if self._token else handler
 
 

@@ -68,6 +68,9 @@ class Metrics(Collector):
         up = GaugeMetricFamily("headrace_feed_up", "1 while the provider answers.", labels=["feed"])
         lag = GaugeMetricFamily("headrace_feed_lag_seconds", "Age of the oldest uncommitted message.", labels=["feed"])
         stale = GaugeMetricFamily("headrace_feed_stale", "1 while data are overdue.", labels=["feed"])
+        tripped = GaugeMetricFamily(
+            "headrace_feed_breaker_open", "1 while nothing is loaded, as most records are refused.", labels=["feed"]
+        )
         silence = GaugeMetricFamily("headrace_feed_silence_seconds", "Time since the last data.", labels=["feed"])
         fresh = GaugeMetricFamily("headrace_feed_freshness_seconds", "Silence that makes it stale.", labels=["feed"])
         held = GaugeMetricFamily("headrace_queue_bytes", "Bytes waiting.", labels=["queue", "feed"])
@@ -75,6 +78,7 @@ class Metrics(Collector):
         for line in self._overview.lines:
             up.add_metric([line.name], float(line.feed is not None and line.feed.up))
             lag.add_metric([line.name], line.lag())
+            tripped.add_metric([line.name], float(line.breaker.reason is not None))
             if line.feed is not None:
                 stale.add_metric([line.name], float(line.feed.state == "stale"))
                 silence.add_metric([line.name], line.feed.silence or 0.0)
@@ -86,7 +90,7 @@ class Metrics(Collector):
                 room.add_metric(["inlet", line.name], line.inlet.capacity)
                 held.add_metric(["buffer", line.name], stat.bytes)
                 room.add_metric(["buffer", line.name], stat.max_bytes)
-        yield from (up, lag, stale, silence, fresh, held, room)
+        yield from (up, lag, tripped, stale, silence, fresh, held, room)
 
     def _histograms(self) -> Iterator[Metric]:
         rows = HistogramMetricFamily("headrace_batch_rows", "Rows of a batch.", labels=["feed"])

@@ -1,32 +1,23 @@
-"""Which format bytes are in: by the name or the content type that came with them, else by a look at them."""
+"""Which format a sample is in, and whether it is one message or many."""
 
 from typing import cast
 
 from service.config.connectors import discover
 from service.errors import FormatError
 from service.formats import Format
+from service.formats.auto import LOOK, choose
 from service.model import Message
-
-_BY_ENDING = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".xml": "xml", ".json": "json"}
-_BY_TYPE = {"csv": "csv", "ndjson": "ndjson", "jsonl": "ndjson", "json-seq": "ndjson", "xml": "xml", "json": "json"}
 
 
 def format_of(body: bytes, name: str = "", content_type: str = "") -> str:
-    """Give the kind of the format.
+    """Give the kind of the format, as a feed with `format: auto` finds it.
 
     Args:
         body: the bytes, decompressed.
         name: of the file, or the path of the address.
         content_type: of the answer.
     """
-    plain = name.lower().removesuffix(".gz")
-    for ending, kind in _BY_ENDING.items():
-        if plain.endswith(ending):
-            return kind
-    for word, kind in _BY_TYPE.items():
-        if word in content_type.lower():
-            return kind
-    return "xml" if body.lstrip()[:1] == b"<" else "json"
+    return choose({"content_type": content_type, "name": name.lower().removesuffix(".gz")}, body[:LOOK])
 
 
 def decoder_of(kind: str) -> Format:

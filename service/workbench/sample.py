@@ -3,13 +3,16 @@
 import asyncio
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
-from service.errors import FormatError, HeadraceError
+from service.config.foreach import ForEach, Value
+from service.errors import FormatError, HeadraceError, SourceRefused
 from service.model import Message, Position
 from service.pipeline.events import first_of
+from service.pipeline.feed import RowsOf
 from service.provider import Provider
 from service.recording.reading import is_recording, messages
 from service.sources import Receiver, Source, Tracked
@@ -27,14 +30,18 @@ class Sampling:
         enough: set once there is enough, or the source waits for its next poll.
     """
 
-    def __init__(self, feed: str, provider: Provider, transform: Transform, records: int) -> None:
+    def __init__(
+        self, feed: str, provider: Provider, transform: Transform, records: int, rows: RowsOf | None = None
+    ) -> None:
         self.feed = feed
         self.provider = provider
         self.position: Position | None = None
+        self.notes: dict[str, Any] = {}
         self.messages: list[Message] = []
         self.enough = asyncio.Event()
         self._transform = transform
         self._missing = records
+        self._rows = rows
 
     async def emit(self, messages: Sequence[Message]) -> None:
         """Keep messages until there are enough records; then let the source wait for its end."""
@@ -47,6 +54,12 @@ class Sampling:
                 self.enough.set()
         if self.enough.is_set():
             await asyncio.Event().wait()
+
+    async def rows(self, each: ForEach) -> Sequence[Mapping[str, Value]]:
+        """Give the first rows to call for; there are no more records wanted than rows can have."""
+        if self._rows is None:
+            raise SourceRefused("no database was given whose rows could be called for")
+        return (await self._rows(each))[: max(self._missing, 1)]
 
     async def settled(self) -> None:
         """Nothing is made safe here."""
@@ -70,14 +83,28 @@ class Sampling:
 
 
 async def sample(
-    source: Source, provider: Provider, transform: Transform, *, records: int, seconds: float
+    source: Source,
+    provider: Provider,
+    transform: Transform,
+    *,
+    records: int,
+    seconds: float,
+    rows: RowsOf | None = None,
 ) -> list[Message]:
     """Receive until there are so many records, one poll is complete, the source ends, or the time is up.
+
+    Args:
+        source: of the feed.
+        provider: that it belongs to.
+        transform: counts its records.
+        records: how many are enough.
+        seconds: the longest to wait.
+        rows: gives the rows to call for, of a source that does.
 
     Raises:
         SourceLost, SourceRefused: the provider cannot be reached, or will not serve us.
     """
-    link = Sampling(transform.feed, provider, transform, records)
+    link = Sampling(transform.feed, provider, transform, records, rows)
     ended = asyncio.Event()
 
     async def receive() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -53,8 +52,10 @@ async def tried(transform: Transform, messages: Sequence[Message]) -> list[Trial
             text = message.body.decode(errors="replace")
             made.append(Trial(0, text, Verdict(None, refusal.reason, refusal.detail)))
             continue
+        # A function may change what it is given; what is shown is decoded once more.
+        given = records if function is None else transform.decode(message)
         for number, record in enumerate(records):
-            for verdict in await attempts(transform, function, message, deepcopy(record)):
+            for verdict in await attempts(transform, function, message, given[number]):
                 deletes = False
                 if verdict.table in transform.deletable and verdict.row is not None:
                     verdict.row, deletes = verdict.row[:-1], verdict.row[-1]

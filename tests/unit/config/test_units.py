@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from service.config.units import Duration, Pace, Rate, Size
+from service.config.units import Breaker, Duration, Pace, Rate, Size
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,14 @@ def test_what_is_no_size_is_refused(text: object) -> None:
 def test_nothing_per_second_is_no_rate() -> None:
     with pytest.raises(ValidationError, match="is not a rate"):
         TypeAdapter(Rate).validate_python("0/s")
+
+
+@pytest.mark.parametrize(("text", "value"), [(1000, 1000), ("100", 100), ("off", 0)])
+def test_a_breaker_takes_a_number_of_records_or_is_off(text: object, value: int) -> None:
+    assert TypeAdapter(Breaker).validate_python(text) == value
+
+
+@pytest.mark.parametrize("text", [99, "99", -1, True, False, None, "on", 100.5, "1e3"])
+def test_a_breaker_of_few_records_or_of_none_is_refused(text: object) -> None:
+    with pytest.raises(ValidationError, match="is neither a number of records, at least 100, nor off"):
+        TypeAdapter(Breaker).validate_python(text)

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.config.paths import Path as PathOf
 from service.config.paths import parse_path
 from service.errors import FormatError
 from service.formats.json import Json
+from service.lookup import lookup
 from service.model import Message
 
 CASES = Path("/work/shared/feeds/json/test_parsing")
@@ -29,6 +31,32 @@ def test_a_list_holds_records_and_an_object_is_one() -> None:
     assert records(b'[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]
     assert records(b' {"a": 1}\n') == [{"a": 1}]
     assert records(b"[]") == []
+
+
+KEYS = st.sampled_from(["a", "b", "c"])
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(DOCUMENTS, st.none() | st.lists(KEYS | st.integers(0, 2), min_size=1, max_size=3).map(tuple))
+def test_a_glance_sees_at_its_path_what_the_whole_document_has_there(document: object, path: PathOf | None) -> None:
+    message = Message(msgspec.json.encode(document), 0.0)
+    assert lookup(Json().glance(path)(message), path or ("a",)) == (lookup(document, path) if path else None)
+
+
+def test_a_glance_makes_nothing_of_what_it_does_not_need() -> None:
+    message = Message(b'{"next": {"at": 3, "of": 9}, "records": [{"id": 1}]}', 0.0)
+    assert Json().glance(parse_path("next.at"))(message) == {"next": {"at": 3}}
+    assert Json().glance(None)(message) == {}
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1', b"<html>", b"", b'{"a": [1,]}'])
+def test_a_glance_at_what_is_no_json_says_so(body: bytes) -> None:
+    with pytest.raises(FormatError):
+        Json().glance(("next",))(Message(body, 0.0))
 
 
 def test_a_frame_that_is_a_list_may_be_one_record() -> None:

@@ -183,6 +183,8 @@ async def test_a_feed_without_data_for_longer_than_its_freshness_is_stale() -> N
 
 async def test_a_stale_subscription_makes_the_feed_stale_unless_another_copy_has_data() -> None:
     class Some:
+        what = "subscriptions"
+
         def __init__(self, state: str) -> None:
             self.state = state
 

@@ -70,6 +70,25 @@ async def test_it_goes_on_at_the_page_where_it_stood() -> None:
         assert [(each.query["from"], each.query.get("page")) for each in again.asked] == every[number:]
 
 
+async def test_each_row_is_asked_for_each_span_and_it_goes_on_with_the_rows_that_are_left() -> None:
+    each = {"path": "/matches/{id}", "for_each": {"table": "t", "concurrency": 1}}
+
+    async def asked(position: Position | None) -> tuple[Collector, list[tuple[str, str, str | None]]]:
+        async with Site(pages) as site:
+            feed, settings = configured({**FEED, **each}, url=site.url)
+            async with Provider("test", settings) as provider:
+                link = Collector(provider, position)
+                link.parents = [{"id": "a"}, {"id": "b"}, {"id": "c"}]
+                await by_spans(feed, SINCE, UNTIL, DAY).run(link)
+        return link, [(each.query["from"], each.path[-1], each.query.get("page")) for each in site.asked]
+
+    link, every = await asked(None)
+    assert len(every) == 3 * 3 * 2
+    for number, message in enumerate(link.messages, 1):
+        _, rest = await asked(message.position)
+        assert sorted(rest, key=str) == sorted(every[number:], key=str)
+
+
 async def test_how_much_is_done_is_told_by_the_position() -> None:
     async with Site(pages) as site:
         link = await run(site)

@@ -199,7 +199,7 @@ RECORDS = st.dictionaries(st.sampled_from("abc"), JSON, max_size=3)
 
 def column_by_column(transform: Transform, record: Any) -> Any:
     """Give the row, or the first reason, that the columns' own functions come to."""
-    judge: Judge = transform._routes.all[0]._judge
+    judge: Judge = transform.routes.all[0]._judge
     verdict = judge.judge(record, message([]))
     return verdict.reason or verdict.row
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from service.transform.violations import kind_of, shown
+from service.transform.violations import kind_of, masked, shown
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,20 @@ def test_a_long_value_is_shortened_and_a_deep_one_named() -> None:
 )
 def test_a_kind_has_the_name_that_people_use(value: Any, name: str) -> None:
     assert kind_of(value) == name
+
+
+def test_what_looks_like_a_secret_is_masked_wherever_it_is() -> None:
+    value = {"api_key": 1, "a": [{"Password": "p"}, "https://u:p@host/", 2], "text": '{"token": "t", "b": "c"}'}
+    expected = {
+        "api_key": "***",
+        "a": [{"Password": "***"}, "https://***@host/", 2],
+        "text": '{"token":"***", "b": "c"}',
+    }
+    assert masked(value) == expected
+
+
+def test_a_value_without_end_is_named() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert masked(deep) == "a list"

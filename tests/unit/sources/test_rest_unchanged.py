@@ -1,0 +1,254 @@
+"""Pages that are as they were at the last poll: they cost no parse and no write, and nothing is missed by that."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+
+from service.errors import SourceLost
+from service.sources.rest import HOLD_BYTES
+from tests.collector import Collector, polling, running
+from tests.site import Asked, Site
+
+CURSOR = {"kind": "cursor", "next": "next", "param": "after"}
+PAGED = {"paginate": CURSOR, "records": "data"}
+INCREMENTAL = {"field": "at", "param": "since"}
+
+
+class Book:
+    """Pages that a test turns into others between two polls."""
+
+    def __init__(self, *pages: Any) -> None:
+        self.pages = list(pages)
+        self.tags = False
+
+    def __call__(self, asked: Asked) -> web.Response:
+        number = int(asked.query.get("after", "0"))
+        following = number + 1 if number + 1 < len(self.pages) else None
+        body = orjson.dumps({"data": self.pages[number], "next": following})
+        tag = f'"{hash(body)}"'
+        if self.tags and asked.headers.get("If-None-Match") == tag:
+            return web.Response(status=304)
+        headers = {"ETag": tag} if self.tags else {}
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+def data(link: Collector, first: int = 0) -> list[Any]:
+    return [orjson.loads(body)["data"] for body in link.bodies[first:]]
+
+
+async def poll(link: Collector) -> list[Any]:
+    """Let the feed poll once; give the pages that it hands on."""
+    first, polls = len(link.messages), len(link.polls)
+    link.poll()
+    await link.until(lambda: len(link.polls) > polls)
+    return data(link, first)
+
+
+async def test_pages_that_did_not_change_are_not_handed_on_again() -> None:
+    async with Site(Book([1], [2], [3])) as site, polling(site, PAGED) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        assert await poll(link) == []
+        assert await poll(link) == []
+        assert len(site.asked) == 9
+        assert link.lives >= 6
+
+
+async def test_a_page_that_changed_is_handed_on_and_the_last_one_with_the_position_behind_it() -> None:
+    book = Book([1], [2], [3], [4])
+    async with Site(book) as site, polling(site, PAGED) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        book.pages[1] = [22]
+        assert await poll(link) == [[22], [4]]
+        assert link.position == {}
+        book.pages[3] = [44]
+        assert await poll(link) == [[44]]
+        book.pages[1:] = [[22], [4]]
+        assert await poll(link) == [[4]]
+        book.pages.append([5])
+        assert await poll(link) == [[4], [5]]
+        assert await poll(link) == []
+
+
+async def test_each_page_is_asked_for_conditionally_until_one_changed() -> None:
+    book = Book([1], [2], [3], [4])
+    book.tags = True
+    async with Site(book) as site, polling(site, PAGED) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        assert await poll(link) == []
+        assert ["If-None-Match" in asked.headers for asked in site.asked] == [False] * 4 + [True] * 4
+        book.pages[1] = [22]
+        assert await poll(link) == [[22], [4]]
+        assert ["If-None-Match" in asked.headers for asked in site.asked[8:]] == [True, True, False, False]
+        assert await poll(link) == []
+
+
+async def test_a_link_header_that_changed_is_a_page_that_changed() -> None:
+    pages = 2
+
+    def linked(asked: Asked) -> web.Response:
+        number = int(asked.query.get("p", "0"))
+        link = f'<?p={number + 1}>; rel="next"' if number + 1 < pages else ""
+        return web.Response(body=b'[{"n": %d}]' % number, content_type="application/json", headers={"Link": link})
+
+    async with (
+        Site(linked) as site,
+        polling(site, {"paginate": {"kind": "link"}}) as (source, link),
+        running(source, link),
+    ):
+        await link.until(lambda: len(link.polls) == 1)
+        pages = 4
+        link.poll()
+        await link.until(lambda: len(link.polls) == 2)
+        assert [orjson.loads(body)[0]["n"] for body in link.bodies[2:]] == [1, 2, 3]
+
+
+async def test_the_cursor_knows_what_lies_in_pages_that_are_not_looked_at_again() -> None:
+    """A walk that breaks off forgets what it saw; the pages that are known by then still count."""
+    is_broken = True
+
+    def paged(asked: Asked) -> web.Response:
+        number = int(asked.query.get("after", "0"))
+        if number == 1 and is_broken:
+            return web.Response(status=400)
+        return web.json_response({"data": [{"at": 9 - number}], "next": number + 1 if number < 1 else None})
+
+    feed = {**PAGED, "incremental": INCREMENTAL, "errors": [{"status": 400, "action": "ignore"}]}
+    async with Site(paged) as site, polling(site, feed) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        assert "cursor" not in (link.position or {})
+        is_broken = False
+        await poll(link)
+        assert len(link.messages) == 2  # the first page is known
+        assert link.position == {"cursor": 9}
+
+
+async def test_long_pages_are_known_again_as_well() -> None:
+    book = Book([{"n": number, "text": "x" * 180} for number in range(10_000)], [1])
+    async with Site(book) as site, polling(site, PAGED) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        assert len(link.messages) > 6
+        assert await poll(link) == []
+
+
+async def test_pages_are_known_again_after_an_outage() -> None:
+    away = False
+    book = Book([1], [2])
+
+    def failing(asked: Asked) -> web.Response:
+        return web.Response(status=503) if away else book(asked)
+
+    async with Site(failing) as site, polling(site, PAGED) as (source, link):
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 1)
+        away = True
+        with pytest.raises(SourceLost):
+            await source.run(link)
+        away = False
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 2)
+    assert len(link.messages) == 2
+
+
+async def test_a_walk_that_is_lost_behind_pages_that_did_not_change_goes_on_where_it_was() -> None:
+    book, is_failing = Book(*([number] for number in range(6))), False
+
+    def failing(asked: Asked) -> web.Response:
+        if is_failing and asked.query.get("after") == "4":
+            return web.Response(status=500)
+        return book(asked)
+
+    async with Site(failing) as site, polling(site, PAGED) as (source, link):
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 1)
+        is_failing = True
+        for _ in range(3):
+            with pytest.raises(SourceLost):
+                await source.run(link)
+        is_failing, book.pages[5] = False, [55]
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 2)
+    assert [asked.query.get("after") for asked in site.asked[6:]] == [None, "1", "2", "3", "4", "4", "4", "4", "5"]
+    assert data(link, 6) == [[55]]
+    assert link.position == {}
+
+
+async def test_a_page_that_was_held_up_and_not_handed_on_is_not_taken_for_known() -> None:
+    async with Site(Book([1], [2])) as site, polling(site, PAGED) as (source, link):
+        link.room.clear()
+        async with running(source, link) as run:
+            await link.until(lambda: link.emitting == 1)
+            await run.cancel()
+        assert not link.messages
+        link.room.set()
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 1)
+    assert data(link) == [[1], [2]]
+
+
+@pytest.mark.parametrize("feed", [{"conditional": False}, {"method": "POST"}])
+async def test_where_nothing_is_compared_all_pages_are_handed_on(feed: dict[str, Any]) -> None:
+    async with Site(Book([1], [2])) as site, polling(site, {**PAGED, **feed}) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        assert await poll(link) == [[1], [2]]
+
+
+def places(link: Collector, first: int) -> list[tuple[int, bool]]:
+    return [((message.meta or {})["page"], (message.meta or {})["last"]) for message in link.messages[first:]]
+
+
+async def test_a_full_set_is_handed_on_whole_or_not_at_all() -> None:
+    book = Book([1], [2], [3])
+    book.tags = True
+    feed = {**PAGED, "absent": "delete"}
+    async with Site(book) as site, polling(site, feed) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        assert await poll(link) == []
+        assert all("If-None-Match" not in asked.headers for asked in site.asked)  # its bytes may be needed
+        for number in range(3):
+            book.pages[number] = [10 + number]
+            first = len(link.messages)
+            assert await poll(link) == book.pages
+            assert places(link, first) == [(0, False), (1, False), (2, True)]
+            assert len({(message.meta or {})["set"] for message in link.messages[first:]}) == 1
+            assert await poll(link) == []
+        assert link.position == {}
+
+
+async def test_a_full_set_of_more_than_can_be_held_back_is_handed_on_whole() -> None:
+    pages = [[{"n": number, "text": "x" * 1000} for number in range(size)] for size in (4000, 3999, 3998)]
+    assert sum(len(orjson.dumps(each)) for each in pages) > HOLD_BYTES
+    async with (
+        Site(Book(*pages)) as site,
+        polling(site, {**PAGED, "absent": "delete"}) as (source, link),
+        running(source, link),
+    ):
+        await link.until(lambda: len(link.polls) == 1)
+        first = len(link.messages)
+        found = await poll(link)
+        assert [record for piece in found for record in piece] == [record for each in pages for record in each]
+        numbers = [number for number, _ in places(link, first)]
+        assert numbers == list(range(len(numbers)))
+        assert [last for _, last in places(link, first)] == [False] * (len(numbers) - 1) + [True]
+
+
+async def test_many_polls_of_a_changing_walk_hand_on_all_that_ever_changed() -> None:
+    """Whatever changes between two polls, the last version of each page is handed on, and only pages that changed,
+    or the last."""
+    book = Book(*([number] for number in range(6)))
+    held: dict[int, Any] = {}
+    async with Site(book) as site, polling(site, PAGED) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        held = dict(enumerate(data(link)))
+        for number in range(40):
+            changed = {number % 6, number * 7 % 6} if number % 3 else set[int]()
+            for each in changed:
+                book.pages[each] = [number * 100 + each]
+            found = await poll(link)
+            assert len(found) <= len(changed) + 1
+            for page in found:
+                held[page[0] % 100 if page[0] >= 100 else page[0]] = page
+            assert [held[each] for each in range(6)] == book.pages
+            await asyncio.sleep(0)

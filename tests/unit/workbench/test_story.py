@@ -1,0 +1,94 @@
+"""The story of a key: which of its records won, by the rules of the store."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.config.tables import Table
+from service.store.fold import Fold
+from service.store.kept import Kept
+from service.workbench.story import Story
+from service.workbench.trace import Outcome, Trace
+
+COLUMNS = {"id": "text", "at": {"type": "integer", "null": True}, "n": "integer", "x": {"type": "json", "null": True}}
+VERSIONED = Table.model_validate({"key": "id", "version": "at", "columns": COLUMNS})
+PLAIN = Table.model_validate({"key": "id", "columns": COLUMNS})
+
+
+def row(at: int | None, n: int = 0, x: str | None = None) -> dict[str, Any]:
+    return {"id": "a", "at": at, "n": n, "x": x}
+
+
+def trace(when: float, at: int | None, n: int = 0, outcome: Outcome = "won", **more: Any) -> Trace:
+    return Trace(when, "buffer", "acme.f", 0, outcome, b"%r" % when, "", row(at, n), **more)
+
+
+def outcomes(story: Story) -> list[str]:
+    return [each.outcome for each in story.traces]
+
+
+versions = st.none() | st.integers(0, 3)
+
+
+@given(st.lists(st.tuples(versions, st.integers(0, 2)), min_size=1, max_size=8), st.sampled_from([VERSIONED, PLAIN]))
+def test_the_row_that_the_store_would_leave_is_explained_by_the_record_that_it_came_from(
+    records: list[tuple[int | None, int]], table: Table
+) -> None:
+    left = Fold(table)([tuple(row(at, n).values()) for at, n in records]).rows[-1]
+    final = dict(zip(COLUMNS, left, strict=True))
+    story = Story(table, Kept([final]), [trace(when, at, n) for when, (at, n) in enumerate(records)])
+    (winner,) = [each for each in story.traces if each.outcome == "won"]
+    assert winner.row == final
+    assert story.conclusion().startswith("The row is what record 1 of acme.f ")
+    for each in story.traces:
+        if each.outcome == "stale":
+            assert each.row is not None
+            assert final["at"] is not None
+            assert each.row["at"] is None or each.row["at"] < final["at"]
+
+
+def test_json_with_other_digits_or_order_is_the_same() -> None:
+    made = Trace(1, "buffer", "acme.f", 0, "won", b"", "", row(1, x='{"a":2.10,"b":1}'))
+    assert outcomes(Story(VERSIONED, Kept([row(1, x='{"b": 1, "a": 2.1}')]), [made])) == ["won"]
+
+
+def test_a_record_that_is_found_twice_counts_once_and_another_at_the_same_moment_does_not() -> None:
+    first, again, other = trace(1, 1), trace(1, 1), trace(1, 2)
+    other.raw = b"other"
+    assert outcomes(Story(VERSIONED, Kept([row(2)]), [first, again, other])) == ["replaced", "won"]
+
+
+def test_a_newer_row_that_nobody_remembers_makes_what_is_known_stale() -> None:
+    story = Story(VERSIONED, Kept([row(9)]), [trace(1, 5)])
+    assert [(each.outcome, each.because) for each in story.traces] == [("stale", "version 5 < 9 of the row")]
+    assert story.conclusion().startswith("The row, of version 9, was made by a record that is not known here")
+    assert story.conclusion().endswith(". 1 record was older.")
+
+
+def test_a_deletion_wins_until_a_newer_record_comes() -> None:
+    gone = trace(2, 2, deletes=True)
+    assert outcomes(Story(VERSIONED, Kept([]), [trace(1, 1), gone, trace(3, 1)])) == ["replaced", "deleted", "stale"]
+    gone = trace(2, 2, deletes=True)
+    assert outcomes(Story(VERSIONED, Kept([row(3)]), [gone, trace(3, 3)])) == ["replaced", "won"]
+
+
+def test_each_record_of_an_append_table_is_a_row() -> None:
+    table = Table.model_validate({"mode": "append", "key": "id", "columns": COLUMNS})
+    story = Story(table, Kept([row(1), row(1)]), [trace(1, 1), trace(2, 1)])
+    assert outcomes(story) == ["added", "added"]
+    assert story.conclusion() == "Every record is a row of its own: there are 2."
+
+
+def test_a_table_that_is_only_updated_gets_no_row() -> None:
+    table = Table.model_validate({"mode": "update", "key": "id", "columns": COLUMNS})
+    assert outcomes(Story(table, Kept([]), [trace(1, 1)])) == ["filtered"]
+
+
+def test_why_there_is_no_row_is_told_by_the_latest_that_could_have_made_one() -> None:
+    refused = trace(1, 1, outcome="refused")
+    refused.because = "n is too large"
+    story = Story(VERSIONED, Kept([]), [refused])
+    assert story.conclusion().startswith("There is no row: what came for it was refused: record 1 of acme.f at ")
+    assert story.conclusion().endswith(": n is too large.")
+    assert Story(VERSIONED, Kept([]), []).is_empty
