@@ -2,9 +2,12 @@
 
 import base64
 import hashlib
+import os
 import re
 import socket
 import ssl
+import threading
+import time
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -32,6 +35,7 @@ class Firehose:
         frame = head + (b'{"text":"' + b"x" * size)[: size - 2] + b'"}'
         self._frame, self._messages, self._context = frame, messages, context
         self.url = ""
+        self._owner = os.getpid()
 
     def __enter__(self) -> "Firehose":
         said, says = fork.Pipe(duplex=False)
@@ -48,6 +52,7 @@ class Firehose:
         self._process.join()
 
     def _serve(self, says: Connection) -> None:
+        threading.Thread(target=_end_with, args=(self._owner,), daemon=True).start()
         with socket.create_server(("127.0.0.1", 0)) as server:
             says.send(server.getsockname()[1])
             while True:
@@ -61,9 +66,13 @@ class Firehose:
     def _send(self, connection: socket.socket) -> None:
         request = b""
         while b"\r\n\r\n" not in request:
-            request += connection.recv(65536)
+            piece = connection.recv(65536)
+            if not piece:
+                raise ConnectionError("the receiver has gone")
+            request += piece
         key = re.search(rb"(?i)\r\nsec-websocket-key: *(\S+)", request)
-        assert key is not None
+        if key is None:
+            raise ConnectionError("this is no WebSocket")
         accept = base64.b64encode(hashlib.sha1(key[1] + _MAGIC).digest())
         connection.sendall(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -78,3 +87,10 @@ class Firehose:
         connection.sendall(self._frame * (self._messages % each))
         while connection.recv(65536):  # what it says until it goes
             pass
+
+
+def _end_with(owner: int) -> None:
+    """End this process once its owner is gone; the receiver that it serves then ends, too."""
+    while os.getppid() == owner:
+        time.sleep(1)
+    os._exit(1)

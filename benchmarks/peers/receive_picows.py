@@ -37,6 +37,10 @@ class Listener(WSListener):  # type: ignore[misc]
                 beneath.pause_reading()
                 asyncio.get_running_loop().call_later(PAUSE, self._resume, beneath)
 
+    def on_ws_disconnected(self, _transport: WSTransport) -> None:
+        """Wait no longer."""
+        self.done.set()
+
     def _resume(self, beneath: asyncio.Transport) -> None:
         self._unpaused = EVERY
         beneath.resume_reading()

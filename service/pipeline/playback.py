@@ -14,8 +14,9 @@ from service.sources import Link, Source
 
 GROUP = 200
 """Messages handed on at a time, where their time does not matter."""
-_NOT_PLAYED = {"when_full", "freshness", "absent"}
-"""What is about a live source only; and rows are absent from a full set when that is received, not for ever after."""
+_NOT_PLAYED = {"when_full", "freshness", "sequence", "on_gap", "absent"}
+"""What is about a live source only: a hole in a recording is not repaired by asking now. And rows are absent from a
+full set when that is received, not for ever after."""
 
 
 class Playback(Source):
