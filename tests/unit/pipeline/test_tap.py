@@ -1,5 +1,6 @@
 """The tap: what listeners see of records that pass, and that the feed never waits for them."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -155,6 +156,28 @@ def test_a_record_of_any_depth_stops_nobody(depth: int) -> None:
         except FormatError:
             return
         tested.parsed(found)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from([*MAP.values(), "more"]), anything, max_size=6), max_size=3))
+def test_whatever_a_record_holds_is_shown_as_json(records: list[Any]) -> None:
+    tested = tap()
+    with (
+        tested.listening("raw", every(1)) as raw,
+        tested.listening("refused", every(1)) as refused,
+        tested.listening("mapped", every(1)) as mapped,
+    ):
+        found = parsed(json.dumps(records))
+        tested.parsed(found)
+        tested.committed({"goals": found.rows}, found.refusals)
+        lines = b"".join(asyncio.run(listener.read(0)) or b"" for listener in (raw, refused, mapped))
+        assert all(isinstance(json.loads(line), dict) for line in lines.splitlines() if line)
 
 
 async def test_a_feed_that_stops_says_so_once() -> None:
