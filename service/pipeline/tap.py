@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class Tap:
-    """Shows the records of one feed, secrets masked, to those who listen.
+    """Shows the records of one feed, secrets masked, to those who listen; a context manager that tells them of its end.
 
     Args:
         transform: of the feed.
@@ -76,7 +76,10 @@ class Tap:
         finally:
             self.listeners.remove(listener)
 
-    def close(self) -> None:
+    async def __aenter__(self) -> "Tap":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
         """Tell listeners that the feed has stopped."""
         for listener in self.listeners:
             listener.end("the feed has stopped")

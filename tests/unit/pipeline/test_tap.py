@@ -189,7 +189,8 @@ def test_whatever_a_record_holds_is_shown_as_json(records: list[Any]) -> None:
 async def test_a_feed_that_stops_says_so_once() -> None:
     tested = tap()
     with tested.listening("raw", every(1)) as listener:
-        tested.close()
+        async with tested:
+            tested.parsed(Parsed())
         assert await seen(listener) == [{"ended": "the feed has stopped"}]
         assert await listener.read(10) is None
     assert tested.listeners == []
