@@ -165,8 +165,14 @@ async def test_a_feed_that_can_be_asked_again_is_not_polled_while_it_is_parked(t
         assert await post(daemon, "/ingest/acme/other", {"id": 1}) == 202
         await daemon.until(lambda status: term(status, "acme.other", "loaded") == 1)
         assert len(setting.site.asked) == asked
-        assert await post(daemon, "/feeds/acme.polled/resume") == 202
-        status = await daemon.until(lambda status: term(status, "acme.polled", "loaded") >= 300)
+        status = await parked(daemon, "acme.polled")
+        while term(status, "acme.polled", "loaded") < 300:  # another bad answer may lie in the buffer already
+            assert await post(daemon, "/feeds/acme.polled/resume") == 202
+            status = await daemon.until(
+                lambda status: (
+                    term(status, "acme.polled", "loaded") >= 300 or status["feeds"]["acme.polled"]["state"] == "parked"
+                )
+            )
         assert status["feeds"]["acme.polled"]["state"] == "live"
         assert balanced(status)
 
