@@ -116,22 +116,13 @@ class Line:
         )
         worker = Worker(lane, self._transform, batches, self.ledger, self.breaker, self.tap, self._extras)
         standing = asyncio.Event()
-        with contextlib.closing(self.tap):
-            async with asyncio.TaskGroup() as loading:
-                loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")
-                async with self._closing(lane, loader, durable=buffer.durable), asyncio.TaskGroup() as appending:
-                    appending.create_task(inlet.run(), name=f"{self.name} inlet")
-                    async with inlet:
-                        await self._receive(feed, standing, stop)
-
-    @contextlib.asynccontextmanager
-    async def _closing(self, lane: Lane, loader: Loader, *, durable: bool) -> AsyncIterator[None]:
-        """Close the lane at the end; what a durable one holds need not wait for a database that is away."""
-        yield
-        lane.close()
-        if durable:
-            loader.give_up()
-        self.breaker.end(kept=durable or self._source.replayable)
+        async with self.tap, asyncio.TaskGroup() as loading:
+            loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")
+            async with _closing(lane, loader if buffer.durable else None), asyncio.TaskGroup() as appending:
+                appending.create_task(inlet.run(), name=f"{self.name} inlet")
+                async with inlet:
+                    await self._receive(feed, standing, stop)
+                    self.breaker.end(kept=buffer.durable or self._source.replayable)
 
     def _park(self) -> None:
         """Do not receive what can be asked for later; what is pushed to us is kept in the buffer."""
@@ -229,3 +220,12 @@ class Line:
             "buffered_bytes": self.lane.stat().bytes,
             "ledger": self.ledger.account(),
         }
+
+
+@contextlib.asynccontextmanager
+async def _closing(lane: Lane, loader: Loader | None) -> AsyncIterator[None]:
+    """Close the lane at the end; what a durable one holds need not wait for a database that is away."""
+    yield
+    lane.close()
+    if loader is not None:
+        loader.give_up()

@@ -35,20 +35,28 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class Tap:
-    """Shows the records of one feed, secrets masked, to those who listen.
+    """Shows the records of one feed, secrets masked, to those who listen; a context manager that tells them of its end.
 
     Args:
         transform: of the feed.
         settings: the feed's.
         tables: by name.
+        clock: gives seconds.
 
     Attributes:
         listeners: while there are none, nothing else is to be called.
     """
 
-    def __init__(self, transform: Transform, settings: FeedSettings, tables: Mapping[str, Table]) -> None:
+    def __init__(
+        self,
+        transform: Transform,
+        settings: FeedSettings,
+        tables: Mapping[str, Table],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.listeners: list[Listener] = []
         self._transform = transform
+        self._clock = clock
         self._columns = {name: tables[name].columns for name in transform.tables}
         self._secret = {
             (branch.into, column)
@@ -68,7 +76,10 @@ class Tap:
         finally:
             self.listeners.remove(listener)
 
-    def close(self) -> None:
+    async def __aenter__(self) -> "Tap":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
         """Tell listeners that the feed has stopped."""
         for listener in self.listeners:
             listener.end("the feed has stopped")
@@ -102,10 +113,10 @@ class Tap:
     @contextlib.contextmanager
     def _turn(self) -> Iterator[float]:
         """Give the moment until which listeners may be served; then let them rest as long as that makes it."""
-        started = time.monotonic()
+        started = self._clock()
         yield started + TURN if started >= self._rest_until else 0.0
         if started >= self._rest_until:
-            ended = time.monotonic()
+            ended = self._clock()
             self._rest_until = ended + REST * (ended - started)
 
     def _raw(self, parsed: Parsed, until: float) -> None:
@@ -120,7 +131,7 @@ class Tap:
             told = record.detail if isinstance(record, Broken) else masked(record)
             return {"received_at": _moment(message.received_at), "record": told}
 
-        decoded = time.monotonic()
+        decoded = self._clock()
         self._pass("raw", len(records) if until else parsed.received, raw, until and decoded + TURN)
 
     def _pass(self, stage: Stage, count: int, show: Callable[[int], dict[str, Any]], until: float) -> None:
@@ -132,7 +143,7 @@ class Tap:
                 listener.miss(count)
                 continue
             for number in listener.choose(count):
-                if time.monotonic() < until:
+                if self._clock() < until:
                     listener.put(_line({"stage": stage, "feed": self._transform.feed, **show(number)}))
                 else:
                     listener.miss(1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from service.config.tables import Table
 from service.store.kept import Kept
+from service.transform.violations import is_secret
 from service.workbench.outline import said
 from service.workbench.trace import Outcome, Trace
 
@@ -129,7 +130,7 @@ class Story:
 
     def _difference(self, mine: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         return ", ".join(
-            f"{name} is {_short(other[name])}, not {_short(value)}"
+            f"{name} is another" if is_secret(name) else f"{name} is {_short(other[name])}, not {_short(value)}"
             for name, value in mine.items()
             if name in other and self._plain(name, value) != self._plain(name, other[name])
         )

@@ -1,6 +1,9 @@
 """The tap: what listeners see of records that pass, and that the feed never waits for them."""
 
+import asyncio
+import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from service.errors import FormatError
 from service.model import Message, Refusal
 from service.pipeline.batch import Parsed
 from service.pipeline.listener import QUEUED, Listener, every, sampled
-from service.pipeline.tap import LARGEST, Tap
+from service.pipeline.tap import LARGEST, REST, TURN, Tap
 from service.transform.transform import Piece, Transform
 
 COLUMNS = {
@@ -29,8 +32,8 @@ SETTINGS = FeedSettings.model_validate({"into": "goals", "map": MAP})
 TRANSFORM = Transform("acme.scores", SETTINGS, {"goals": TABLE})
 
 
-def tap() -> Tap:
-    return Tap(TRANSFORM, SETTINGS, {"goals": TABLE})
+def tap(clock: Callable[[], float] = lambda: 0.0) -> Tap:
+    return Tap(TRANSFORM, SETTINGS, {"goals": TABLE}, clock)
 
 
 def parsed(*bodies: str) -> Parsed:
@@ -125,14 +128,18 @@ async def test_a_listener_that_does_not_read_misses_records_and_is_told_how_many
 
 
 async def test_listeners_rest_after_their_turn_and_what_passes_meanwhile_is_counted() -> None:
-    tested = tap()
+    ticks = itertools.count()
+    tested = tap(lambda: next(ticks) * TURN / 10)
     records = parsed("[" + ",".join(f'{{"id": "{number}"}}' for number in range(500)) + "]")
     with tested.listening("mapped", every(1)) as listener:
-        for _ in range(20):
-            tested.parsed(records)
+        tested.parsed(records)
+        tested.parsed(records)
         *lines, missed = await seen(listener)
-    assert missed["missed"] + len(lines) == 20 * 500
-    assert len(lines) < 2 * 500
+        assert missed == {"missed": 1000 - len(lines)}
+        assert 5 < len(lines) < 15
+        while b'"row"' not in (await listener.read(0) or b""):
+            tested.parsed(records)
+        assert next(ticks) > REST * 10
 
 
 async def test_what_is_too_long_is_shortened() -> None:
@@ -157,10 +164,33 @@ def test_a_record_of_any_depth_stops_nobody(depth: int) -> None:
         tested.parsed(found)
 
 
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from([*MAP.values(), "more"]), anything, max_size=6), max_size=3))
+def test_whatever_a_record_holds_is_shown_as_json(records: list[Any]) -> None:
+    tested = tap()
+    with (
+        tested.listening("raw", every(1)) as raw,
+        tested.listening("refused", every(1)) as refused,
+        tested.listening("mapped", every(1)) as mapped,
+    ):
+        found = parsed(json.dumps(records))
+        tested.parsed(found)
+        tested.committed({"goals": found.rows}, found.refusals)
+        lines = b"".join(asyncio.run(listener.read(0)) or b"" for listener in (raw, refused, mapped))
+        assert all(isinstance(json.loads(line), dict) for line in lines.splitlines() if line)
+
+
 async def test_a_feed_that_stops_says_so_once() -> None:
     tested = tap()
     with tested.listening("raw", every(1)) as listener:
-        tested.close()
+        async with tested:
+            tested.parsed(Parsed())
         assert await seen(listener) == [{"ended": "the feed has stopped"}]
         assert await listener.read(10) is None
     assert tested.listeners == []

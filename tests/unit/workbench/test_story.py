@@ -92,3 +92,10 @@ def test_why_there_is_no_row_is_told_by_the_latest_that_could_have_made_one() ->
     assert story.conclusion().startswith("There is no row: what came for it was refused: record 1 of acme.f at ")
     assert story.conclusion().endswith(": n is too large.")
     assert Story(VERSIONED, Kept([]), []).is_empty
+
+
+def test_a_difference_in_a_secret_is_told_without_it() -> None:
+    table = Table.model_validate({"key": "id", "columns": {"id": "text", "api_key": "text"}})
+    made = Trace(1, "buffer", "acme.f", 0, "won", b"", "", {"id": "a", "api_key": "old"})
+    story = Story(table, Kept([{"id": "a", "api_key": "new"}]), [made])
+    assert story.traces[0].because == "the row differs: api_key is another"
