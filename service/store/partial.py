@@ -1,6 +1,6 @@
 """The writes of a table that partial feeds load into: deltas are merged with the row, or wait until there is one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -317,6 +317,11 @@ class Partial:
     def _is_older(self, delta: Delta, than: Any) -> bool:
         version = self._merging.version(delta)
         return version is None or bool(version < than)
+
+
+async def forget_all(connection: AsyncConnection, tables: Collection[str]) -> None:
+    """Forget the versions of columns of tables that no partial feed loads into any more: rows are written whole."""
+    await connection.execute(sa.delete(column_versions).where(column_versions.c.table_name.in_(tables)))
 
 
 def _kept(group: Merged) -> list[Delta]:
