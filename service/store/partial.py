@@ -45,12 +45,12 @@ class Result(msgspec.Struct):
     details: dict[int, str] = {}
     missing: list[Delta] = []
 
-    def note(self, delta: Delta, outcome: str, times: int = 1) -> None:
+    def note(self, delta: Delta, outcome: str) -> None:
         """Note what became of a record."""
         if delta.id is not None:
             self.settled[delta.id] = outcome
         else:
-            self.counts.add(Counts(**{outcome: times}))
+            self.counts.add(Counts(**{outcome: 1}))
 
     def add(self, other: "Result") -> None:
         """Add the other's records to these."""
