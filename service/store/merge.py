@@ -17,6 +17,7 @@ from service.store.schema import column_versions
 from service.store.stage import Marks
 
 _NOTHING = sa.cast(sa.literal_column("'{}'"), pg.JSONB)
+_NO_NAMES = sa.cast(sa.literal_column("'{}'"), pg.ARRAY(sa.Text))
 
 
 class Merge:
@@ -89,7 +90,9 @@ class Merge:
 
     def _joined(self) -> sa.CTE:
         stage, row, mark, shape = self._stage.c, self._row.c, self._marks, self._shape.c
-        whole = sa.and_(sa.true(), *(stage[name].is_not(None) for name in self._required))
+        # What carries every column makes a row, or breaks a rule of the database, which says so.
+        able = sa.and_(sa.true(), *(stage[name].is_not(None) for name in self._required))
+        whole = sa.or_(shape.others == _NO_NAMES, able)
         columns = [
             *self._each("c", lambda _, name: stage[name]),
             *self._each("r", lambda _, name: row[name]),
@@ -152,7 +155,7 @@ class Merge:
                 own = sa.func.jsonb_build_object(sa.literal(name, sa.Text), _as_text(version))
                 each.append(sa.case((version.is_distinct_from(then), own), else_=_NOTHING))
         return sa.case(
-            (sa.and_(row.simple, row.others == sa.cast(pg.array([]), pg.ARRAY(sa.Text))), _NOTHING),
+            (sa.and_(row.simple, row.others == _NO_NAMES), _NOTHING),
             (sa.and_(row.simple, row.there, settled), row.had),  # the same columns as before: nothing to note
             (row.simple, simple),
             else_=_combined(each),

@@ -1,6 +1,6 @@
 """The writes of a table that partial feeds load into: deltas are merged with the row, or wait until there is one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -45,12 +45,12 @@ class Result(msgspec.Struct):
     details: dict[int, str] = {}
     missing: list[Delta] = []
 
-    def note(self, delta: Delta, outcome: str, times: int = 1) -> None:
+    def note(self, delta: Delta, outcome: str) -> None:
         """Note what became of a record."""
         if delta.id is not None:
             self.settled[delta.id] = outcome
         else:
-            self.counts.add(Counts(**{outcome: times}))
+            self.counts.add(Counts(**{outcome: 1}))
 
     def add(self, other: "Result") -> None:
         """Add the other's records to these."""
@@ -323,6 +323,11 @@ class Partial:
     def _is_older(self, delta: Delta, than: Any) -> bool:
         version = self._merging.version(delta)
         return version is None or bool(version < than)
+
+
+async def forget_all(connection: AsyncConnection, tables: Collection[str]) -> None:
+    """Forget the versions of columns of tables that no partial feed loads into any more: rows are written whole."""
+    await connection.execute(sa.delete(column_versions).where(column_versions.c.table_name.in_(tables)))
 
 
 def _kept(group: Merged) -> list[Delta]:

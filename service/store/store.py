@@ -25,7 +25,7 @@ from service.store.fold import Fold, Folded
 from service.store.found import Found
 from service.store.history import with_history
 from service.store.isolate import refused_rows
-from service.store.partial import Partial
+from service.store.partial import Partial, forget_all
 from service.store.schema import COUNTS
 from service.store.sqlstate import RowFault, faults
 from service.store.tables import build
@@ -111,6 +111,8 @@ class Store:
                     for upsert in self._upserts.values():
                         if upsert.history is not None and mode == "create":
                             await connection.execute(upsert.history.seed)
+                    if mode == "create":
+                        await forget_all(connection, set(self._tables) - set(self._partial))
         except RowFault as fault:
             raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
         self._upserts = self._upserts_with(found)

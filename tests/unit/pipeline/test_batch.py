@@ -7,7 +7,7 @@ from service.config.feeds import FeedSettings
 from service.config.settings import Batch as Bounds
 from service.config.tables import Table
 from service.config.units import Window as MemoryWindow
-from service.errors import RowRefused
+from service.errors import RowMissing, RowRefused
 from service.model import Message
 from service.pipeline.batch import Batch, Batches, Parsed
 from service.sources.rest import Rest
@@ -152,3 +152,36 @@ def test_a_row_that_the_database_refused_is_not_taken_for_a_repeat() -> None:
     batch.add(1, result)
     batch.take_out(RowRefused("small", 0, "id: check_violation", "the database said so"))
     assert mapped().rows == [(1,)]
+
+
+def test_a_row_that_waits_keeps_its_own_record_whatever_was_taken_out_before() -> None:
+    batch = routed_batch('[{"id": 1}, {"id": 101}]', '[{"id": 2}, {"id": 102}]', '{"id": 3}')
+    patience = batch.write("acme.things", "lane", None, 30).patience
+    assert patience is not None
+    assert (patience.feed, patience.seconds) == ("acme.things", 30)
+    assert patience.refusal("large", 1, "partial: no row", "why").record == b'{"id": 102}'
+    batch.take_out(RowMissing("small", 1, "partial: no row", "too many"))
+    (refusal,) = batch.refusals
+    assert (refusal.record, refusal.reason, refusal.detail) == (
+        b'{"id": 2}',
+        "partial: no row",
+        "acme.things, record 1: too many",
+    )
+    assert patience.refusal("large", 1, "partial: no row", "why").record == b'{"id": 102}'
+    assert patience.refusal("small", 1, "partial: no row", "why").record == b'{"id": 3}'
+
+
+def test_the_same_delta_is_welcome_again_after_one_that_had_to_wait() -> None:
+    settings = Rest.model_validate({"path": "/", "into": "small", "map": {"id": "id"}, "partial": True, "dedupe": 9})
+    mapping = Transform("acme.things", settings, TABLES)
+    window = Window(MemoryWindow(100, None), TABLES)
+    batch, sent = Batch(mapping, window), Message(b'{"id": 1}', 1.0)
+    found = mapping.map([Piece(sent, mapping.decode(sent))])
+    assert window.sift(found) == 0
+    result = Parsed(received=1)
+    result.add(found, [sent])
+    batch.add(1, result)
+    again = [mapping.map([Piece(sent, mapping.decode(sent))]) for _ in range(2)]
+    assert window.sift(again[0]) == 1
+    batch.refusal("small", 0, "partial: no row", "why")
+    assert window.sift(again[1]) == 0

@@ -364,3 +364,30 @@ async def test_a_key_of_any_length_waits_and_a_table_has_many_columns(database: 
             Counts(received=2, updated=2)
         )
         assert await fetch(database, "SELECT v, c0, c1 FROM t") == [(2, 2, 5)]
+
+
+async def test_a_whole_row_that_the_table_itself_forbids_is_refused_and_never_waits(database: str) -> None:
+    async with store_of(database, TABLES, partial=["t"]) as store:
+        await store.prepare()
+    await execute(database, "ALTER TABLE t ALTER a SET NOT NULL")
+    async with store_of(database, TABLES, partial=["t"], migrate="off") as store:
+        await store.prepare()
+        feed = Deltas(store)
+        await feed.load([row(1, {"c": 1, "b": 1, "d": 1}), row(1, WHOLE, "y")], "t")
+        assert feed.at is not None
+        assert feed.at.waiting == 1  # without the a that the table wants
+        with pytest.raises(RowRefused) as refused:
+            await Feed(store, "acme.fixtures").load([row(1, WHOLE, "u"), row(1, {**WHOLE, "a": None}, "v")], "t")
+        assert (refused.value.row, refused.value.reason) == (1, "a: not_null_violation")
+
+
+async def test_versions_of_columns_are_forgotten_when_no_feed_is_partial_any_more(store: Store, database: str) -> None:
+    await Deltas(store).load([row(1, WHOLE), row(2, A)], "t")
+    assert len(await fetch(database, "SELECT * FROM headrace.column_versions")) == 1
+    async with store_of(database, TABLES, partial=["bare"]) as whole:
+        await whole.prepare()
+        await Feed(whole, "acme.fixtures").load([row(9, WHOLE)], "t")
+    async with store_of(database, TABLES, partial=TABLES) as again:
+        await again.prepare()
+        await Deltas(again, "acme.again").load([row(3, B)], "t")
+    assert await content(database) == [(9, 0, 0, 0, 0)]
