@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 
 from service.config.connectors import Connector, OneOf, Settings, short_form
+from service.config.sequence import OnGap, Sequence
 from service.config.tables import Scalar
 from service.config.units import Duration, MemoryWindow
 
@@ -74,11 +75,13 @@ class FeedSettings(Connector):
     Attributes:
         replayable: whether the provider can be asked again for what was missed, so that nothing is lost while
             we are away; a source that only hears what is said while it listens leaves this False.
+        pushed: whether the provider speaks without being asked, so that what it says while we are away is missed.
         whole_sets: whether its messages can say which set they belong to and which is the last (`Message.meta`).
         missed: half a sentence on what is never received, and when.
     """
 
     replayable: ClassVar[bool] = False
+    pushed: ClassVar[bool] = True
     whole_sets: ClassVar[bool] = False
     missed: ClassVar[str] = "what the provider sends while the connection is down is never received"
 
@@ -121,6 +124,16 @@ class FeedSettings(Connector):
     """What becomes of records when a field vanishes or changes its type: nothing; a warning in the log and in
     `/status`, as for a new field; or quarantine, which looks at every record, where a warning rests on samples."""
 
+    sequence: Sequence | None = None
+    """The numbers of the feed's messages, which tell gaps."""
+    on_gap: OnGap | None = None
+    """What repairs a gap of a feed without `sequence`: the time that a connection, or the daemon, was away."""
+
+    @property
+    def repair(self) -> OnGap | None:
+        """What repairs a gap."""
+        return self.sequence.on_gap if self.sequence is not None else self.on_gap
+
     @property
     def branches(self) -> tuple[Route, ...]:
         """The routes; a feed without any has one, made of its own options. A missing map is left to the table."""
@@ -157,4 +170,15 @@ class FeedSettings(Connector):
             raise ValueError(
                 "`when_full: conflate` needs to know at once what a record becomes: one table, and no `transform`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_what_is_pushed(self) -> "FeedSettings":
+        for option in ("sequence", "on_gap"):
+            if getattr(self, option) is not None and not self.pushed:
+                raise ValueError(f"`{option}` is for feeds that are pushed to us; this one is simply asked again")
+        if self.sequence is not None and self.on_gap is not None:
+            raise ValueError("with `sequence`, `on_gap` stands inside it")
+        if self.sequence is not None and self.when_full == "conflate":
+            raise ValueError("`sequence` counts every message, and `when_full: conflate` drops some; use `block`")
         return self

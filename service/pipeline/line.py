@@ -3,24 +3,28 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from service.config.settings import Config
 from service.errors import StoreLost
-from service.model import Buffer, Lane
+from service.model import Buffer, Lane, Message
 from service.pipeline.batch import Batches
 from service.pipeline.conflate import Conflation
 from service.pipeline.drift import Drift
 from service.pipeline.events import first_of
 from service.pipeline.feed import Feed
+from service.pipeline.gaps import Gaps
 from service.pipeline.inlet import Inlet
 from service.pipeline.ledger import Ledger
 from service.pipeline.loader import Loader
+from service.pipeline.repair import Repair
 from service.pipeline.rollcall import RollCall
+from service.pipeline.standing import Standing
 from service.pipeline.worker import Worker
 from service.provider import Provider
 from service.sources import Source
+from service.sources.rest import Rest
 from service.store.store import Store
 from service.transform.custom import function_of
 from service.transform.dedupe import Window
@@ -46,6 +50,7 @@ class Line:
         kind: of its source.
         listens: whether providers post to it.
         started: set once the feed receives.
+        gaps: what was not heard, of a feed that is pushed to us.
     """
 
     def __init__(
@@ -72,10 +77,40 @@ class Line:
         self._drift: Drift | None = None
         if source.on_drift != "ignore":
             self._drift = Drift(name, self._transform.fields, is_strict=source.on_drift == "quarantine")
+        self.gaps: Gaps | None = None
+        if source.pushed:
+            standing = Standing(source.sequence) if source.sequence is not None else None
+            self.gaps = Gaps(self._key, self._transform.numbering, standing)
+        self._repair: Repair | None = None
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None
         self.loader: Loader | None = None
+
+    def repaired_by(self, target: "Line") -> None:
+        """Have gaps filled by the line of a rest feed of the same provider."""
+        settings, rest = self._source.repair, target._source  # noqa: SLF001  another of us
+        if self.gaps is not None and settings is not None and isinstance(rest, Rest):
+            self._repair = Repair(self._key, settings, rest, target, self._provider, self.gaps, self._store)
+
+    async def polled(self) -> None:
+        """Wait until a poll that begins after this is complete, and all that it brought is committed."""
+        await self.started.wait()
+        if self.feed is not None:
+            await self.feed.polled()
+            await self._committed()
+
+    async def load(self, messages: Sequence[Message]) -> None:
+        """Take messages of the feed, and wait until they are committed."""
+        await self.started.wait()
+        if self.inlet is not None:
+            await self.inlet.put(messages)
+            await self._committed()
+
+    async def _committed(self) -> None:
+        if self.inlet is not None and self.loader is not None and self.lane is not None:
+            await self.inlet.settled()
+            await self.loader.reached(self.lane.last_sequence)
 
     async def run(self, buffer: Buffer, prepared: asyncio.Event, stop: asyncio.Event) -> None:
         """Receive, transform and load until ``stop`` is set and what was received is loaded, or safe in the buffer.
@@ -91,7 +126,7 @@ class Line:
         feed.position = lane.last_position
         batches = Batches(self._transform, self._config.batch, self._window)
         max_wait = self._config.batch.max_wait
-        loader = self.loader = Loader(self._key, self._store, lane, batches, self.ledger, max_wait)
+        loader = self.loader = Loader(self._key, self._store, lane, batches, self.ledger, max_wait, self.gaps)
         worker = Worker(
             lane,
             self._transform,
@@ -101,6 +136,7 @@ class Line:
             function=self._function,
             window=self._window,
             drift=self._drift,
+            gaps=self.gaps,
         )
         standing = asyncio.Event()
         async with asyncio.TaskGroup() as loading:
@@ -136,8 +172,11 @@ class Line:
         standing.set()
         async with asyncio.TaskGroup() as committing:
             committing.create_task(loader.run(), name=f"{self.name} loader")
+            repairing = [committing.create_task(self._repair.run())] if self._repair is not None else []
             async with batches:
                 await worker.run(after)
+            for task in repairing:
+                task.cancel()
 
     async def _receive(self, feed: Feed, standing: asyncio.Event, stop: asyncio.Event) -> None:
         """Run the feed from where its lane, or else the database, says that it stands."""
@@ -172,7 +211,8 @@ class Line:
             "silence_s": round(feed.silence, 3) if feed.silence is not None else None,
             "freshness_s": round(feed.freshness, 3) if feed.freshness is not None else None,
             "reconnects": feed.reconnects,
-            "gaps": feed.gaps,
+            "gaps": self.gaps.found if self.gaps is not None else 0,
+            "open_gaps": self.gaps.open if self.gaps is not None else 0,
             **({"connections": connections} if (connections := feed.connections()) else {}),
             "paused_s": round(inlet.paused_seconds, 3),
             **({"conflated": inlet.conflated} if self._conflation is not None else {}),

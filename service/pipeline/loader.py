@@ -10,6 +10,7 @@ from service.model import Commit, Lane, Position
 from service.pipeline.backoff import Backoff
 from service.pipeline.batch import Batch, Batches
 from service.pipeline.events import first_of
+from service.pipeline.gaps import Gaps
 from service.pipeline.ledger import Ledger
 from service.pipeline.timings import Timings
 from service.store.store import Store
@@ -27,14 +28,25 @@ class Loader:
         trouble: why nothing can be written at the moment, or None.
     """
 
-    def __init__(self, feed: str, store: Store, lane: Lane, batches: Batches, ledger: Ledger, max_wait: float) -> None:
+    def __init__(
+        self,
+        feed: str,
+        store: Store,
+        lane: Lane,
+        batches: Batches,
+        ledger: Ledger,
+        max_wait: float,
+        gaps: Gaps | None = None,
+    ) -> None:
         self._feed = feed
         self._store = store
         self._lane = lane
         self._batches = batches
         self._ledger = ledger
         self._max_wait = max_wait
+        self._gaps = gaps
         self._linger = 0.0
+        self._moved = asyncio.Event()
         self._at: Commit | None = None
         self._loading: Batch | None = None
         self._patience = asyncio.Event()
@@ -75,12 +87,23 @@ class Loader:
         while True:
             try:
                 self._at = await self._store.position(self._feed)
+                if self._gaps is not None:
+                    known = await self._store.heard(self._feed)
+                    self._gaps.recall(known, self._at.received_at if self._at is not None else None)
             except (StoreLost, TableRefused) as error:
                 await self._wait(error, delays)
             else:
                 self._recovered()
                 self._ledger.open(self._at)
                 return self._at
+
+    async def reached(self, sequence: int) -> None:
+        """Wait until everything up to a sequence number of the lane is committed."""
+        while self._at is None or self._at.lane != self._lane.id or self._at.sequence < sequence:
+            if not sequence:
+                return
+            self._moved.clear()
+            await self._moved.wait()
 
     async def run(self) -> None:
         """Commit until the batches end, or until told to give up while the database is away."""
@@ -112,6 +135,9 @@ class Loader:
         self._linger = min(LINGER_FACTOR * seconds, self._max_wait)
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
         self.timings.batch(len(batch.rows), seconds, time.time() - batch.oldest)
+        self._moved.set()
+        if self._gaps is not None and batch.heard is not None:
+            self._gaps.committed(batch.heard)
         await self._lane.forget(batch.last)
 
     async def _wait(self, error: StoreLost | TableRefused, delays: Backoff) -> None:

@@ -12,6 +12,7 @@ from service.model import Lane, Message
 from service.pipeline.batch import Batches, Parsed
 from service.pipeline.conflate import gone_before
 from service.pipeline.drift import Drift
+from service.pipeline.gaps import Gaps
 from service.pipeline.ledger import Ledger
 from service.pipeline.rollcall import RollCall
 from service.transform.custom import Applied, Function
@@ -40,9 +41,10 @@ class Worker:
         function: makes records of records before they are mapped.
         window: leaves out rows that repeat.
         drift: watches how records change.
+        gaps: finds what was not heard.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a part that most feeds do without
         self,
         lane: Lane,
         transform: Transform,
@@ -53,6 +55,7 @@ class Worker:
         function: Function | None = None,
         window: Window | None = None,
         drift: Drift | None = None,
+        gaps: Gaps | None = None,
     ) -> None:
         self._lane = lane
         self._transform = transform
@@ -62,6 +65,7 @@ class Worker:
         self._function = function
         self._window = window
         self._drift = drift
+        self._gaps = gaps
         self._slice = SLICE
 
     async def run(self, after: int) -> None:
@@ -134,22 +138,30 @@ class Worker:
 
     def _decode(self, messages: Sequence[Message], first: int, most: int, parsed: Parsed) -> list[Piece]:
         pieces: list[Piece] = []
-        size = 0
+        size, gaps = 0, self._gaps
         self._look(messages[first])
         for number in range(first, len(messages)):
             message = messages[number]
             if message.meta is not None:
                 parsed.add_gone(gone_before(message))
+                if gaps is not None and gaps.mark(message):
+                    pieces.append(Piece(message, ()))
+                    continue
             try:
                 records = self._transform.read(message)
                 parsed.received += len(records)
+                if gaps is not None:
+                    gaps.note(message, records)
             except FormatError as error:
                 records = []
                 parsed.received += 1
                 parsed.refusals.append(self._transform.undecodable(message, error))
                 parsed.lost.append(None)
+                if gaps is not None:
+                    gaps.undecoded()
             pieces.append(Piece(message, records))
             size += len(message.body)
             if parsed.received >= most or size >= SLICE_BYTES or self._roll is not None:
                 break
+        parsed.heard = gaps.take() if gaps is not None else None
         return pieces

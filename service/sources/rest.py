@@ -55,6 +55,7 @@ class Rest(Addressed):
     """Polls an address, ``every`` so often, and hands on each page: as one message, or a long one piece by piece."""
 
     replayable: ClassVar[bool] = True
+    pushed: ClassVar[bool] = False
     whole_sets: ClassVar[bool] = True
     missed: ClassVar[str] = "what changes twice between two polls is seen once"
 

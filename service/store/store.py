@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import TypeAlias, TypeVar
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +17,7 @@ from service.config.settings import Database
 from service.config.tables import Table
 from service.errors import RowRefused, TableRefused
 from service.model import Commit, Counts, Row
-from service.store import batches, migrate, positions, quarantine, tombstones
+from service.store import batches, gaps, migrate, positions, quarantine, tombstones
 from service.store.absent import Sweeper
 from service.store.engine import open_engine, transaction
 from service.store.fold import Fold, Folded
@@ -27,7 +28,7 @@ from service.store.schema import COUNTS
 from service.store.sqlstate import RowFault, faults
 from service.store.tables import build
 from service.store.upsert import Upsert, driver_of, lock_sql
-from service.store.write import Sweep, Write
+from service.store.write import Heard, Sweep, Write
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[AsyncConnection, Mapping[str, Folded]], Awaitable[T]]
@@ -124,6 +125,34 @@ class Store:
             async with self._turn() as connection:
                 return await positions.read(connection, feed)
 
+    async def heard(self, feed: str) -> Heard:
+        """Read the open gaps of a feed, and where its sequences stand.
+
+        Raises:
+            StoreLost: the database is away.
+            TableRefused: as for ``position``.
+        """
+        with faults():
+            async with self._turn() as connection:
+                return await gaps.recall(connection, feed)
+
+    async def fill(self, feed: str, by: str, *, ids: Sequence[UUID] = (), until: float) -> list[UUID]:
+        """Mark the open gaps of a feed that ended by a moment as filled, by the feed ``by``; return which.
+
+        Args:
+            feed: whose gaps.
+            by: the feed that repaired them.
+            ids: those gaps only; all where there are none.
+            until: the moment, in seconds since the epoch.
+
+        Raises:
+            StoreLost: the database is away.
+            TableRefused: as for ``position``.
+        """
+        with faults():
+            async with self._turn() as connection:
+                return await gaps.fill(connection, feed, by, ids=ids, until=until)
+
     async def ping(self) -> None:
         """Ask the database for a sign of life.
 
@@ -206,12 +235,15 @@ class Store:
             tables.setdefault(sweep.table, Counts()).add(gone)
             counts.add(gone)
         await quarantine.put(connection, write.refusals)
+        if write.heard is not None:
+            await gaps.note(connection, write.feed, write.heard)
         commit = await positions.move(connection, write, counts)
         await batches.note(connection, write, counts, time.monotonic() - started)
         if started - self._pruned_at > PRUNE_SECONDS:
             self._pruned_at = started
             await batches.prune(connection)
             await tombstones.prune(connection)
+            await gaps.prune(connection)
         return commit, counts, tables
 
     async def _begin(self, connection: AsyncConnection, names: Mapping[str, Folded]) -> None:

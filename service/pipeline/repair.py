@@ -1,0 +1,201 @@
+"""Repair: has the gaps of one feed filled by a rest feed of the same provider."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import msgspec
+import structlog
+
+from service.config.paths import parse_path
+from service.config.sequence import OnGap
+from service.errors import FormatError, SourceLost, SourceRefused, StoreLost, TableRefused
+from service.formats import Format
+from service.lookup import lookup
+from service.model import Message, Position
+from service.pipeline.backoff import CEILING, Backoff
+from service.pipeline.gaps import Gaps
+from service.provider import Provider
+from service.provider.template import fill
+from service.sources import Receiver, Tracked
+from service.sources.rest import Rest
+from service.store.store import Store
+from service.store.write import Gap
+
+log = structlog.get_logger()
+
+PAUSE = 1.0
+"""Seconds, at least, between two rounds of repair, so that a feed full of gaps does not become a hammer."""
+
+
+class Target(Protocol):
+    """The line of the rest feed that repairs."""
+
+    name: str
+
+    async def polled(self) -> None:
+        """Wait until a poll that begins after this is complete, and all that it brought is committed."""
+
+    async def load(self, messages: Sequence[Message]) -> None:
+        """Take messages of the feed, and wait until they are committed."""
+
+
+class Repair:
+    """Asks anew for what is missing, for as long as the feed runs.
+
+    A gap counts as filled when what was asked for after its end is in the tables, and not before; so one that is open
+    when the daemon dies is asked for at the next start.
+
+    Args:
+        feed: whose gaps.
+        settings: what repairs them.
+        rest: the feed that is asked.
+        target: its line.
+        provider: of both.
+        gaps: those of the feed.
+        store: where they are written down.
+    """
+
+    def __init__(
+        self, feed: str, settings: OnGap, rest: Rest, target: Target, provider: Provider, gaps: Gaps, store: Store
+    ) -> None:
+        self._feed = feed
+        self._settings = settings
+        self._rest = rest
+        self._target = target
+        self._provider = provider
+        self._gaps = gaps
+        self._store = store
+
+    async def run(self) -> None:
+        """Repair until cancelled; what is under way then is begun again at the next start."""
+        while True:
+            await self._gaps.news.wait()
+            await asyncio.sleep(max(PAUSE, self._settings.after))
+            self._gaps.news.clear()
+            until = time.time() - self._settings.after
+            due = [gap for gap in self._gaps.due.values() if (gap.to_time or until) <= until]
+            narrow = [gap for gap in due if self._settings.is_narrow and gap.from_position is not None]
+            wide = [gap.id for gap in due if not (self._settings.is_narrow and gap.from_position is not None)]
+            if wide:
+                await self._target.polled()
+                await self._fill(wide if narrow else [], until)
+            for alike in self._requests(narrow).values():
+                await self._ask(alike)
+            if self._gaps.due:
+                self._gaps.news.set()
+
+    def _requests(self, gaps: Sequence[Gap]) -> dict[bytes, list[Gap]]:
+        """Put gaps together that the same request fills."""
+        found: dict[bytes, list[Gap]] = {}
+        for gap in gaps:
+            found.setdefault(msgspec.json.encode(self._place(gap)), []).append(gap)
+        return found
+
+    async def _ask(self, alike: Sequence[Gap]) -> None:
+        """Ask once for what fills these gaps, as often as it takes."""
+        narrow = self._rest.model_copy(
+            update={**self._place(alike[0]), "incremental": None, "absent": None, "conditional": False}
+        )
+        beyond = max(gap.to_position or 0 for gap in alike)
+        delays, told = Backoff(), ""
+        while any(gap.id in self._gaps.due for gap in alike):
+            began = time.time()
+            errand = Errand(self._target.name, self._provider)
+            try:
+                await narrow.once(errand)
+                self._see(errand.messages, beyond)
+            except (SourceLost, SourceRefused) as error:
+                if error.reason != told:
+                    log.warning("gap not filled yet", feed=self._feed, by=self._target.name, reason=error.reason)
+                told = error.reason
+                least = CEILING if isinstance(error, SourceRefused) else error.retry_after or 0.0
+                await asyncio.sleep(max(delays.next(), least))
+            else:
+                await self._target.load(errand.messages)
+                await self._fill([gap.id for gap in alike], began)
+                return
+
+    def _place(self, gap: Gap) -> dict[str, Any]:
+        """Give what is asked for, with what is missing put in."""
+        first, last = (gap.from_position or 0) + 1, (gap.to_position or 0) - 1
+        times = {"from_time": _iso(gap.from_time), "to_time": _iso(gap.to_time or gap.from_time)}
+        places = {"key": gap.key or "", "first": first, "last": last, **times}
+        asked: dict[str, Any] = {"params": {**self._rest.params, **fill(self._settings.params, {"gap": places})}}
+        if self._settings.path is not None:
+            quoted = {name: quote(str(value), safe="") for name, value in places.items()}
+            asked |= {"path": fill(self._settings.path, {"gap": quoted}), "url": None}
+        return asked
+
+    def _see(self, messages: Sequence[Message], beyond: int) -> None:
+        """See that an answer goes beyond a gap.
+
+        Raises:
+            SourceLost: it does not yet, or does not say.
+        """
+        if self._settings.number is None:
+            return
+        form, path = self._rest.format, parse_path(self._settings.number)
+        reached = -1
+        for message in messages:
+            try:
+                number = lookup(form.document(message), path) if isinstance(form, Format) else None
+            except FormatError:
+                continue
+            reached = max(reached, number if isinstance(number, int) else -1)
+        if reached < beyond - 1:
+            said = f"reaches only to {reached}" if reached >= 0 else f"has no number at {self._settings.number}"
+            raise SourceLost(f"the answer {said}; it is to reach to {beyond - 1}")
+
+    async def _fill(self, ids: Sequence[Any], until: float) -> None:
+        """Write down that gaps are filled, however long the database is away."""
+        delays = Backoff(ceiling=10)
+        while True:
+            try:
+                filled = await self._store.fill(self._feed, self._target.name, ids=ids, until=until)
+            except (StoreLost, TableRefused):  # the loader tells of it
+                await asyncio.sleep(delays.next())
+            else:
+                break
+        self._gaps.filled(filled, self._target.name)
+        self._gaps.forget(ids, until)
+
+
+class Errand:
+    """A link for one request: it keeps what comes, and leaves the position of the feed alone."""
+
+    full = False
+
+    def __init__(self, feed: str, provider: Provider) -> None:
+        self.feed = feed
+        self.provider = provider
+        self.position: Position | None = None
+        self.messages: list[Message] = []
+
+    async def emit(self, messages: Sequence[Message]) -> None:
+        """Keep messages, without a position."""
+        self.messages += (Message(each.body, each.received_at, None, each.meta) for each in messages)
+
+    async def settled(self) -> None:
+        """Nothing is made safe here."""
+
+    def listen(self, receiver: Receiver) -> AbstractContextManager[None]:  # noqa: ARG002  nobody posts
+        """Receive nothing."""
+        return nullcontext()
+
+    def alive(self, ago: float = 0.0) -> None:
+        """Nobody asks."""
+
+    def follow(self, subscriptions: Tracked | None) -> None:
+        """Nobody looks."""
+
+    async def wait_until(self, moment: float) -> None:
+        """There is no next poll."""
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
