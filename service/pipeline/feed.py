@@ -135,8 +135,7 @@ class Feed:
     def _mark(self, marks: Sequence[Away | Back]) -> None:
         """Let it be known, in the order of the messages, that nobody listens or that all is heard again."""
         cause: Cause = "reconnect" if self._resumed.is_set() else "paused"
-        now = time.time()
-        self._marks += [back(mark.at) if isinstance(mark, Back) else away(cause, mark.since, now) for mark in marks]
+        self._marks += _messages(marks, cause)
         self._marked.set()
 
     def _stand(self, strand: Strand, messages: Sequence[Message]) -> None:
@@ -268,10 +267,9 @@ class Feed:
     def _resuming(self) -> set[int]:
         return {strand.part for strand in self._strands if self._source.resumes(strand.position)}
 
-    async def _tell(self, marks: Sequence[Away]) -> None:
+    async def _tell(self, marks: Sequence[Away | Back]) -> None:
         """Let it be known that nobody listened before this run, or listens after it."""
-        now = time.time()
-        messages = [*self._marks, *(away("restart", mark.since, now) for mark in marks)]
+        messages = [*self._marks, *_messages(marks, "restart")]
         self._marks.clear()
         if messages:
             await self._inlet.put(messages)
@@ -288,3 +286,8 @@ class Feed:
         await strand.run(self._resumed, delay)
         if all(each.condition == "ended" for each in self._strands):
             self.ended.set()
+
+
+def _messages(marks: Sequence[Away | Back], cause: Cause) -> list[Message]:
+    now = time.time()
+    return [back(mark.at, now) if isinstance(mark, Back) else away(cause, mark.since, now) for mark in marks]

@@ -29,14 +29,14 @@ TOLD = 10
 """Gaps of one transaction that are logged one by one."""
 
 
-def away(cause: Cause, since: float | None, at: float) -> Message:
+def away(cause: Cause, since: float | None, now: float) -> Message:
     """Make the message that says that nobody listens, from ``since`` on, or from the message before it on."""
-    return Message(b"", at, None, {META: {"cause": cause, "from": since}})
+    return Message(b"", now, None, {META: {"cause": cause, "from": since}})
 
 
-def back(at: float) -> Message:
+def back(at: float, now: float) -> Message:
     """Make the message that says that the feed is heard again."""
-    return Message(b"", at, None, {META: {"to": at}})
+    return Message(b"", now, None, {META: {"to": at}})
 
 
 class Gaps:
@@ -58,6 +58,7 @@ class Gaps:
         self._numbering = numbering
         self._standing = standing
         self._open: dict[UUID, Gap] = {}
+        self._places: dict[UUID, tuple[int, int]] = {}
         self._away: Gap | None = None
         self._doubt: UUID | None = None
         self._undecoded = 0
@@ -84,6 +85,14 @@ class Gaps:
         self._away = next((gap for gap in known.gaps.values() if gap.to_time is None), None)
         if self._standing is not None:
             self._standing.recall(known.numbers)
+            self._places = {
+                gap.id: (gap.from_position, gap.to_position)
+                for gap in known.gaps.values()
+                if gap.from_position is not None
+                and gap.to_position is not None
+                and gap.cause != "reset"
+                and not self._standing.wraps  # of an earlier time round, nobody knows
+            }
         self._take_due(known)
 
     # What the worker calls.
@@ -150,6 +159,7 @@ class Gaps:
         for each in ids:
             known = self._open.pop(each, None) or self.due.get(each) or gap
             self.due.pop(each, None)
+            self._places.pop(each, None)
             self._told.discard(each)
             if self._rest is not None and self._rest.id == each:
                 self._rest = None
@@ -184,10 +194,13 @@ class Gaps:
             cause: Cause = "reset" if step.kind == "reset" else "sequence"
             if step.kind == "missed" and step.first - step.before <= self._undecoded + 1:
                 cause = "refused"
-            self._add(Gap(uuid4(), cause, step.since, at, key, standing.shown(step.before), standing.shown(step.first)))
+            gap = Gap(uuid4(), cause, step.since, at, key, standing.shown(step.before), standing.shown(step.first))
+            if self._add(gap) and cause != "reset":
+                self._places[gap.id] = (step.before, step.first)
         self._doubt, self._undecoded = None, 0
 
-    def _add(self, gap: Gap) -> None:
+    def _add(self, gap: Gap) -> bool:
+        """Keep a new gap; say whether it is told apart from others."""
         at = gap.to_time or gap.from_time
         if self._minute != int(at // 60):
             self._minute, self._made, self._rest = int(at // 60), 0, None
@@ -196,23 +209,31 @@ class Gaps:
             rest = self._rest or Gap(gap.id, gap.cause, gap.from_time)
             gap = self._rest = replace(rest, from_time=min(rest.from_time, gap.from_time), to_time=at)
         self._put(gap)
+        return gap is not self._rest
 
     def _close(self, key: str | None, standing: Standing, late: Step, at: float) -> None:
         """Let a late message close, shrink or divide the gap that it lies in."""
-        for gap in [gap for gap in self._open.values() if gap.key == key and gap.cause in {"sequence", "refused"}]:
-            if gap.from_position is None or gap.to_position is None:
+        for each, (before, after) in list(self._places.items()):
+            gap = self._open.get(each)
+            if gap is None:
+                del self._places[each]
                 continue
-            before, after = (standing.placed(key or "", end) for end in (gap.from_position, gap.to_position))
             low, high = max(late.first, before + 1), min(late.last, after - 1)
-            is_left, is_right = low > before + 1, high < after - 1
-            if low > high:
+            if gap.key != key or low > high:
                 continue
+            is_left, is_right = low > before + 1, high < after - 1
             if is_left:
-                self._put(replace(gap, to_position=standing.shown(low)))
+                self._place(replace(gap, to_position=standing.shown(low)), before, low)
             if is_right:
-                self._put(replace(gap, id=uuid4() if is_left else gap.id, from_position=standing.shown(high)))
+                right = replace(gap, id=uuid4() if is_left else gap.id, from_position=standing.shown(high))
+                self._place(right, high, after)
             if not is_left and not is_right:
                 self._put(replace(gap, filled_by=self._feed, filled_at=at))
+
+    def _place(self, gap: Gap, before: int, after: int) -> None:
+        """Keep a gap that late messages may close, between numbers that are counted on where they wrap."""
+        self._put(gap)
+        self._places[gap.id] = (before, after)
 
     # By time.
 

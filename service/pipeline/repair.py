@@ -75,7 +75,7 @@ class Repair:
         """Repair until cancelled; what is under way then is begun again at the next start."""
         while True:
             await self._gaps.news.wait()
-            await asyncio.sleep(max(PAUSE, self._settings.after))
+            await asyncio.sleep(self._settings.after)
             self._gaps.news.clear()
             until = time.time() - self._settings.after
             due = [gap for gap in self._gaps.due.values() if (gap.to_time or until) <= until]
@@ -88,6 +88,7 @@ class Repair:
                 await self._ask(alike)
             if self._gaps.due:
                 self._gaps.news.set()
+            await asyncio.sleep(PAUSE)
 
     def _requests(self, gaps: Sequence[Gap]) -> dict[bytes, list[Gap]]:
         """Put gaps together that the same request fills."""

@@ -54,6 +54,10 @@ class Standing:
 
     Args:
         settings: of the sequence.
+
+    Attributes:
+        is_single: whether the feed has one sequence only.
+        wraps: whether numbers begin again after the greatest.
     """
 
     def __init__(self, settings: Sequence) -> None:
@@ -63,6 +67,7 @@ class Standing:
         self._at: dict[str, _At] = {}
         self._touched: set[str] = set()
         self.is_single = settings.key is None
+        self.wraps = self._span is not None
 
     def recall(self, numbers: Mapping[str, Number]) -> None:
         """Begin with where sequences stood, those heard of last at the end."""
@@ -110,13 +115,6 @@ class Standing:
     def shown(self, number: int) -> int:
         """Give what the provider calls a number."""
         return number if self._span is None else (number - self._start) % self._span + self._start
-
-    def placed(self, key: str, number: int) -> int:
-        """Give the number, at or below the last of its sequence, that the provider calls so."""
-        stands = self._at.get(key)
-        if self._span is None or stands is None:
-            return number
-        return stands.last - (stands.last - number) % self._span
 
     def _begin(self, number: Numbered, at: float) -> None:
         self._at.pop(number.key, None)
