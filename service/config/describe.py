@@ -115,6 +115,9 @@ def _deletes(feed: FeedSettings, config: Config) -> Iterator[str]:
         if branch.delete_when is not None:
             where = f" in {branch.into}" if feed.routes else ""
             yield f"Deletes the row{where} of a record for which `{branch.delete_when}` holds."
+    if feed.snapshot:
+        columns = ", ".join(feed.snapshot)
+        yield f"Each answer is a snapshot of one {columns}: rows of it that are absent and not newer are deleted."
     if feed.absent is not None:
         (branch,) = feed.branches
         scope = [

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from service.config.connectors import Connector, OneOf, Settings, short_form
 from service.config.sequence import OnGap, Sequence
@@ -107,6 +107,9 @@ class FeedSettings(Connector):
     absent: Literal["delete", "mark"] | None = None
     """What becomes of rows that are no longer in the full set that the feed sends: they are deleted, or the column
     `absent_since` says since when. Only rows that carry the constants which the feed maps to key columns."""
+    snapshot: tuple[str, ...] = Field(default=(), json_schema_extra={"type": ["array", "string"]})
+    """The columns of the key, such as `symbol`, of which each answer is the full set: all rows with its value in them,
+    as of the greatest `version` in it. Rows with that value that are not in it go, unless they are newer."""
     weight: int = Field(default=1, ge=1)
     """What one request of this feed counts against the provider's `rate_limit`."""
     freshness: Duration | None = Field(default=None, gt=0)
@@ -156,10 +159,18 @@ class FeedSettings(Connector):
         """Give texts, besides those in headers, that must not be shown."""
         return ()
 
+    @field_validator("snapshot", mode="before")
+    @classmethod
+    def _single_column(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _whole_sets(self) -> "FeedSettings":
-        if self.absent is not None and not self.whole_sets:
-            raise ValueError("`absent` needs a feed that always sends the full set, such as kind rest")
+        for option in ("absent", "snapshot"):
+            if getattr(self, option) and not self.whole_sets:
+                raise ValueError(f"`{option}` needs a feed that always sends the full set, such as kind rest")
+        if self.snapshot and (self.absent is not None or self.routes):
+            raise ValueError("`snapshot` is for rows of one table, in place of `absent`")
         return self
 
     @model_validator(mode="after")

@@ -155,8 +155,8 @@ class Config(Settings):
 
     def deletable(self) -> frozenset[str]:
         """Give the names of the tables that a record can delete rows of."""
-        branches = [branch for _, feed in self.feeds().values() for branch in feed.branches]
-        return frozenset(branch.into for branch in branches if branch.delete_when is not None)
+        branches = [(branch, feed) for _, feed in self.feeds().values() for branch in feed.branches]
+        return frozenset(branch.into for branch, feed in branches if branch.delete_when is not None or feed.snapshot)
 
     def feeds(self) -> dict[str, tuple[Provider, FeedSettings]]:
         """Give every feed with its provider, by its full name ``provider.feed``."""

@@ -93,5 +93,5 @@ def by_spans(feed: FeedSettings, since: datetime, until: datetime | None, step: 
 
 def _common(feed: FeedSettings) -> dict[str, Any]:
     """Give what all kinds of feed have; a backfill is no full set, of which rows could be absent."""
-    without = {"absent", "sequence", "on_gap"}  # nor does it miss anything
+    without = {"absent", "snapshot", "sequence", "on_gap"}  # nor does it miss anything
     return {name: getattr(feed, name) for name in FeedSettings.model_fields if name not in without}

@@ -6,7 +6,7 @@ told it, so that a gap is found exactly once, and none is overlooked when the da
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import structlog
@@ -25,8 +25,10 @@ MOST = 10_000
 """Open gaps that are remembered; of more, the oldest can no longer be closed by late messages."""
 MOST_A_MINUTE = 1000
 """Gaps of one minute that are told apart: more than that are one, so that a wrong sequence does not flood the table."""
+_UNCERTAIN = frozenset({"reset", "start"})
+"""Gaps of which nobody knows what is missing, so that no late message closes them."""
 TOLD = 10
-"""Gaps of one transaction that are logged one by one."""
+"""Gaps that are found, or filled, at once and logged one by one."""
 
 
 def away(cause: Cause, since: float | None, now: float) -> Message:
@@ -46,6 +48,7 @@ class Gaps:
         feed: ``provider.feed``.
         numbering: reads the numbers of messages; None where they have none.
         standing: how numbers follow each other; None as well.
+        starts: what there was before the first message is a gap, too: of the whole feed, or of each sequence.
 
     Attributes:
         found: how many were written down since the start.
@@ -53,8 +56,16 @@ class Gaps:
         news: set when there are more of these.
     """
 
-    def __init__(self, feed: str, numbering: Numbering | None = None, standing: Standing | None = None) -> None:
+    def __init__(
+        self,
+        feed: str,
+        numbering: Numbering | None = None,
+        standing: Standing | None = None,
+        starts: Literal["feed", "sequence"] | None = None,
+    ) -> None:
         self._feed = feed
+        self._starts = starts
+        self._is_new = False
         self._numbering = numbering
         self._standing = standing
         self._open: dict[UUID, Gap] = {}
@@ -71,6 +82,11 @@ class Gaps:
         self.found = 0
         self.due: dict[UUID, Gap] = {}
         self.news = asyncio.Event()
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the sequences that are known."""
+        return self._standing.keys if self._standing is not None else []
 
     @property
     def open(self) -> int:
@@ -90,7 +106,7 @@ class Gaps:
                 for gap in known.gaps.values()
                 if gap.from_position is not None
                 and gap.to_position is not None
-                and gap.cause != "reset"
+                and gap.cause not in _UNCERTAIN
                 and not self._standing.wraps  # of an earlier time round, nobody knows
             }
         self._take_due(known)
@@ -124,6 +140,7 @@ class Gaps:
             since = said["from"] if said["from"] is not None else self._at
             if since is not None:
                 self._begin(said["cause"], since)
+            self._is_new = since is None and self._starts == "feed"
         self._at = message.received_at
         return True
 
@@ -156,15 +173,18 @@ class Gaps:
 
     def filled(self, ids: Sequence[UUID], by: str, gap: Gap | None = None) -> None:
         """Tell of gaps that are filled."""
-        for each in ids:
+        if len(ids) > TOLD:
+            log.info("more gaps filled", feed=self._feed, by=by, count=len(ids) - TOLD)
+        for number, each in enumerate(ids):
             known = self._open.pop(each, None) or self.due.get(each) or gap
             self.due.pop(each, None)
             self._places.pop(each, None)
             self._told.discard(each)
             if self._rest is not None and self._rest.id == each:
                 self._rest = None
-            shown = {"id": str(each)} if known is None else _shown(known)
-            log.info("gap filled", feed=self._feed, by=by, **shown)
+            if number < TOLD:
+                shown = {"id": str(each)} if known is None else _shown(known)
+                log.info("gap filled", feed=self._feed, by=by, **shown)
 
     def forget(self, ids: Sequence[UUID], until: float) -> None:
         """Let go of gaps that are settled: these, or all that ended by a moment (seconds since the epoch)."""
@@ -190,12 +210,16 @@ class Gaps:
             return
         if step.kind == "follows":
             self._followed(at)
-        elif step.kind != "begins":
+        elif step.kind == "begins":
+            if self._starts == "sequence":
+                before, first = standing.shown(step.before), standing.shown(step.first)
+                self._put(Gap(uuid4(), "start", at, at, key, before, first))
+        elif step.kind != "renewed":
             cause: Cause = "reset" if step.kind == "reset" else "sequence"
             if step.kind == "missed" and step.first - step.before <= self._undecoded + 1:
                 cause = "refused"
             gap = Gap(uuid4(), cause, step.since, at, key, standing.shown(step.before), standing.shown(step.first))
-            if self._add(gap) and cause != "reset":
+            if self._add(gap) and cause not in _UNCERTAIN:
                 self._places[gap.id] = (step.before, step.first)
         self._doubt, self._undecoded = None, 0
 
@@ -250,6 +274,9 @@ class Gaps:
         gap, self._away = self._away, None
         if gap is not None:
             self._put(replace(gap, to_time=max(at, gap.from_time)))
+        elif self._is_new:
+            self._put(Gap(uuid4(), "start", at, at))
+        self._is_new = False
 
     def _followed(self, at: float) -> None:
         """Fill the gap in time that the numbers show to be none."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from service.config.settings import Config
 from service.errors import StoreLost
@@ -19,7 +19,7 @@ from service.pipeline.inlet import Inlet
 from service.pipeline.ledger import Ledger
 from service.pipeline.loader import Loader
 from service.pipeline.repair import Repair
-from service.pipeline.rollcall import RollCall
+from service.pipeline.rollcall import RollCall, snapshot_of
 from service.pipeline.standing import Standing
 from service.pipeline.worker import Worker
 from service.provider import Provider
@@ -69,7 +69,8 @@ class Line:
         self._transform = Transform(name, source, config.tables, config.deletable())
         keys, mark = self._transform.keys, source.absent == "mark"
         (table, *_), is_conflated = self._transform.tables, source.when_full == "conflate"
-        self._roll = RollCall(name, table, keys, mark=mark) if keys is not None else None
+        snapshot = snapshot_of(source.snapshot, config.tables[table])
+        self._roll = RollCall(name, table, keys, mark=mark, snapshot=snapshot) if keys is not None else None
         self._conflation = Conflation(self._transform, config.tables[table]) if is_conflated else None
         self._function = function_of(self._transform)
         loaded = {each: config.tables[each] for each in self._transform.tables}
@@ -80,7 +81,11 @@ class Line:
         self.gaps: Gaps | None = None
         if source.pushed:
             standing = Standing(source.sequence) if source.sequence is not None else None
-            self.gaps = Gaps(self._key, self._transform.numbering, standing)
+            repair = source.repair
+            starts: Literal["feed", "sequence"] | None = None
+            if repair is not None:
+                starts = "sequence" if repair.is_narrow else "feed"
+            self.gaps = Gaps(self._key, self._transform.numbering, standing, starts)
         self._repair: Repair | None = None
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None

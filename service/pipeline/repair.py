@@ -5,8 +5,9 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -28,6 +29,8 @@ from service.store.write import Gap
 
 log = structlog.get_logger()
 
+TOGETHER = 50
+"""Answers, to requests for one gap each, that are loaded together."""
 PAUSE = 1.0
 """Seconds, at least, between two rounds of repair, so that a feed full of gaps does not become a hammer."""
 
@@ -42,6 +45,15 @@ class Target(Protocol):
 
     async def load(self, messages: Sequence[Message]) -> None:
         """Take messages of the feed, and wait until they are committed."""
+
+
+class _Wait:
+    """What is not answered yet: why, and when it is asked for again."""
+
+    def __init__(self) -> None:
+        self.told = ""
+        self.until = 0.0
+        self.delays = Backoff()
 
 
 class Repair:
@@ -70,6 +82,8 @@ class Repair:
         self._provider = provider
         self._gaps = gaps
         self._store = store
+        self._answered: dict[UUID, set[bytes]] = {}
+        self._waits: dict[bytes, _Wait] = {}
 
     async def run(self) -> None:
         """Repair until cancelled; what is under way then is begun again at the next start."""
@@ -79,47 +93,64 @@ class Repair:
             self._gaps.news.clear()
             until = time.time() - self._settings.after
             due = [gap for gap in self._gaps.due.values() if (gap.to_time or until) <= until]
-            narrow = [gap for gap in due if self._settings.is_narrow and gap.from_position is not None]
-            wide = [gap.id for gap in due if not (self._settings.is_narrow and gap.from_position is not None)]
-            if wide:
+            if self._settings.is_narrow:
+                await self._ask_each(due)
+            elif due:
                 await self._target.polled()
-                await self._fill(wide if narrow else [], until)
-            for alike in self._requests(narrow).values():
-                await self._ask(alike)
+                await self._fill([], until)
             if self._gaps.due:
                 self._gaps.news.set()
             await asyncio.sleep(PAUSE)
 
-    def _requests(self, gaps: Sequence[Gap]) -> dict[bytes, list[Gap]]:
-        """Put gaps together that the same request fills."""
-        found: dict[bytes, list[Gap]] = {}
-        for gap in gaps:
-            found.setdefault(msgspec.json.encode(self._place(gap)), []).append(gap)
-        return found
+    async def _ask_each(self, due: Sequence[Gap]) -> None:
+        """Ask for what fills each gap; of a gap in time for each sequence that is known.
 
-    async def _ask(self, alike: Sequence[Gap]) -> None:
-        """Ask once for what fills these gaps, as often as it takes."""
-        narrow = self._rest.model_copy(
-            update={**self._place(alike[0]), "incremental": None, "absent": None, "conditional": False}
-        )
-        beyond = max(gap.to_position or 0 for gap in alike)
-        delays, told = Backoff(), ""
-        while any(gap.id in self._gaps.due for gap in alike):
-            began = time.time()
-            errand = Errand(self._target.name, self._provider)
-            try:
-                await narrow.once(errand)
-                self._see(errand.messages, beyond)
-            except (SourceLost, SourceRefused) as error:
-                if error.reason != told:
-                    log.warning("gap not filled yet", feed=self._feed, by=self._target.name, reason=error.reason)
-                told = error.reason
-                least = CEILING if isinstance(error, SourceRefused) else error.retry_after or 0.0
-                await asyncio.sleep(max(delays.next(), least))
-            else:
-                await self._target.load(errand.messages)
-                await self._fill([gap.id for gap in alike], began)
-                return
+        What fills several is asked for once. What is not answered is asked for again in later rounds, and holds up
+        nothing else.
+        """
+        open_: dict[UUID, set[bytes]] = {gap.id: set() for gap in due}
+        requests: dict[bytes, list[Gap]] = {}
+        for gap in due:
+            for key in [gap.key] if gap.to_position is not None else self._gaps.keys:
+                one = msgspec.structs.replace(gap, key=key)
+                request = msgspec.json.encode(self._place(one))
+                if request not in self._answered.get(gap.id, ()):
+                    open_[gap.id].add(request)
+                    requests.setdefault(request, []).append(one)
+        wanted = list(requests)
+        for start in range(0, len(wanted), TOGETHER):
+            some = wanted[start : start + TOGETHER]
+            answers = [await self._ask(each, requests[each]) for each in some]
+            await self._target.load([message for answer in answers for message in answer or ()])
+            for each, answer in zip(some, answers, strict=True):
+                for gap in requests[each] if answer is not None else ():
+                    open_[gap.id].discard(each)
+                    self._answered.setdefault(gap.id, set()).add(each)
+            if filled := [gap for gap, missing in open_.items() if not missing]:
+                await self._fill(filled, time.time())
+            for gap_id in filled:
+                del open_[gap_id]
+                self._answered.pop(gap_id, None)
+
+    async def _ask(self, wanted: bytes, alike: Sequence[Gap]) -> list[Message] | None:
+        """Ask once for what fills these gaps, unless it is too early; give the answer, if there is one that does."""
+        wait = self._waits.get(wanted)
+        if wait is not None and wait.until > time.monotonic():
+            return None
+        changes = {**self._place(alike[0]), "incremental": None, "absent": None, "conditional": False}
+        errand = Errand(self._target.name, self._provider)
+        try:
+            await self._rest.model_copy(update=changes).once(errand)
+            self._see(errand.messages, max(gap.to_position or 0 for gap in alike))
+        except (SourceLost, SourceRefused) as error:
+            wait = self._waits.setdefault(wanted, _Wait())
+            if error.reason != wait.told:
+                log.warning("gap not filled yet", feed=self._feed, by=self._target.name, reason=error.reason)
+            least = CEILING if isinstance(error, SourceRefused) else error.retry_after or 0.0
+            wait.told, wait.until = error.reason, time.monotonic() + max(wait.delays.next(), least)
+            return None
+        self._waits.pop(wanted, None)
+        return errand.messages
 
     def _place(self, gap: Gap) -> dict[str, Any]:
         """Give what is asked for, with what is missing put in."""
@@ -141,18 +172,18 @@ class Repair:
         if self._settings.number is None:
             return
         form, path = self._rest.format, parse_path(self._settings.number)
-        reached = -1
+        reached: int | None = None
         for message in messages:
             try:
-                number = lookup(form.document(message), path) if isinstance(form, Format) else None
-            except FormatError:
+                number = int(lookup(cast("Format", form).document(message), path))
+            except (FormatError, TypeError, ValueError):
                 continue
-            reached = max(reached, number if isinstance(number, int) else -1)
-        if reached < beyond - 1:
-            said = f"reaches only to {reached}" if reached >= 0 else f"has no number at {self._settings.number}"
+            reached = number if reached is None else max(reached, number)
+        if reached is None or reached < beyond - 1:
+            said = f"reaches only to {reached}" if reached is not None else f"has no number at {self._settings.number}"
             raise SourceLost(f"the answer {said}; it is to reach to {beyond - 1}")
 
-    async def _fill(self, ids: Sequence[Any], until: float) -> None:
+    async def _fill(self, ids: Sequence[UUID], until: float) -> None:
         """Write down that gaps are filled, however long the database is away."""
         delays = Backoff(ceiling=10)
         while True:

@@ -12,7 +12,7 @@ MOST = 100_000
 BACK = 1000
 """So many old numbers of a sequence in a row mean that it began anew, though nothing says so."""
 
-_Kind = Literal["follows", "late", "missed", "reset", "begins"]
+_Kind = Literal["follows", "late", "missed", "reset", "renewed", "begins"]
 
 
 class Step(NamedTuple):
@@ -20,7 +20,7 @@ class Step(NamedTuple):
 
     Attributes:
         kind: it follows; it is late, or a duplicate; numbers before it are missing; the sequence began anew, so that
-            nobody knows what is missing; the sequence begins, for us or as the provider says.
+            nobody knows what is missing; it began anew with a message that stands for all before; it is new to us.
         first: the first number that the message covers.
         last: the last one.
         before: the last number before it.
@@ -69,6 +69,11 @@ class Standing:
         self.is_single = settings.key is None
         self.wraps = self._span is not None
 
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the sequences that are known."""
+        return list(self._at)
+
     def recall(self, numbers: Mapping[str, Number]) -> None:
         """Begin with where sequences stood, those heard of last at the end."""
         self._at = {key: _At(number.last, number.at, number.epoch) for key, number in numbers.items()}
@@ -106,7 +111,7 @@ class Standing:
                 return Step("late", first, last, before, since)
         if is_anew:
             self._begin(number, at)
-            return Step("begins" if number.resets else "reset", number.first, number.last, before, since)
+            return Step("renewed" if number.resets else "reset", number.first, number.last, before, since)
         stands.last, stands.at, stands.back = max(last, first - 1), at, 0
         stands.epoch = number.epoch or stands.epoch
         self._touched.add(number.key)

@@ -95,7 +95,7 @@ class Rest(Addressed):
 
     @model_validator(mode="after")
     def _whole_set(self) -> "Rest":
-        if self.absent is not None and self.incremental is not None:
+        if (self.absent is not None or self.snapshot) and self.incremental is not None:
             raise ValueError("`absent` needs the full set at every poll, but `incremental` asks only for what changed")
         return self
 
@@ -143,7 +143,8 @@ class Rest(Addressed):
         if span is None:
             raise SourceRefused("the feed cannot be asked for a span of time: set `range`")
         params = {**self.params, **span.params(since, until)}
-        return self.model_copy(update={"params": params, "incremental": None, "absent": None, "conditional": False})
+        without = {"incremental": None, "absent": None, "snapshot": (), "conditional": False}
+        return self.model_copy(update={"params": params, **without})
 
 
 class _Walker:

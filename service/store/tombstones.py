@@ -74,25 +74,31 @@ class Deletion:
         """Build the tombstones of a stage's deletions, whether or not there is a row: it may yet come."""
         version = self._stage.c[name]
         rows = sa.select(sa.literal(self._target.name), self._key(), sa.func.to_jsonb(version))
-        rows = rows.where(self._flagged, version.is_not(None))
-        insert = pg.insert(deleted).from_select(["table_name", "key", "version"], rows)
-        mine, theirs = (_typed(of, self._target.c[name]) for of in (deleted.c.version, insert.excluded.version))
-        return insert.on_conflict_do_update(
-            index_elements=["table_name", "key"],
-            set_={"version": insert.excluded.version, "deleted_at": sa.func.now()},
-            where=not_older(theirs, mine, self._settings),
-        )
+        return burial(rows.where(self._flagged, version.is_not(None)), self._target, self._settings)
 
     def _key(self) -> ColumnElement[Any]:
-        """Write a key as JSON; moments in UTC, whatever zone the session has."""
-        columns: list[ColumnElement[Any]] = [self._stage.c[name] for name in self._settings.key]
-        return sa.func.jsonb_build_array(
-            *(
-                sa.func.timezone("UTC", column) if isinstance(column.type, sa.DateTime) else column
-                for column in columns
-            ),
-            type_=pg.JSONB(),
-        )
+        return key_of(self._stage, self._settings)
+
+
+def burial(rows: "sa.Select[Any]", target: sa.Table, settings: Table) -> pg.Insert:
+    """Build the tombstones of rows that are selected as their table's name, their key and their version, as JSON."""
+    insert = pg.insert(deleted).from_select(["table_name", "key", "version"], rows)
+    like = target.c[settings.version or ""]
+    mine, theirs = (_typed(of, like) for of in (deleted.c.version, insert.excluded.version))
+    return insert.on_conflict_do_update(
+        index_elements=["table_name", "key"],
+        set_={"version": insert.excluded.version, "deleted_at": sa.func.now()},
+        where=not_older(theirs, mine, settings),
+    )
+
+
+def key_of(table: sa.Table, settings: Table) -> ColumnElement[Any]:
+    """Write the key of a row as JSON; moments in UTC, whatever zone the session has."""
+    columns: list[ColumnElement[Any]] = [table.c[name] for name in settings.key]
+    return sa.func.jsonb_build_array(
+        *(sa.func.timezone("UTC", column) if isinstance(column.type, sa.DateTime) else column for column in columns),
+        type_=pg.JSONB(),
+    )
 
 
 async def prune(connection: AsyncConnection) -> None:

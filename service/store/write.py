@@ -18,6 +18,8 @@ class Sweep(msgspec.Struct, frozen=True):
         keys: of every record in the set, distinct, in the order of the table's key.
         mark: whether absent rows are marked, rather than deleted.
         at: when the set was complete, in seconds since the epoch.
+        until: the version that the set is of: newer rows stay, and older records of those that go come too late. None
+            where absent rows go whatever their version.
     """
 
     table: str
@@ -25,11 +27,13 @@ class Sweep(msgspec.Struct, frozen=True):
     keys: Sequence[Row]
     mark: bool
     at: float
+    until: Any = None
 
 
-Cause: TypeAlias = Literal["sequence", "reset", "refused", "reconnect", "restart", "paused"]
+Cause: TypeAlias = Literal["sequence", "reset", "refused", "reconnect", "restart", "paused", "start"]
 """Why something was not heard: numbers are missing; numbers began anew; a message whose number is missing did not
-decode; the connection was lost; the daemon was away; the feed was paused by hand."""
+decode; the connection was lost; the daemon was away; the feed was paused by hand; what was before the first message is
+not known."""
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -70,7 +70,7 @@ class Transform:
         deletable: as above.
         custom: the name of the user's own function that stands before it.
         traced: whether rows may be of several tables, or fewer or more than their records; see ``Mapped.origins``.
-        keys: gives the keys of the feed's records; None for a feed without `absent`.
+        keys: gives the keys of the feed's records; None for a feed without `absent` or `snapshot`.
         fields: the paths of a record that columns come from; none where the user's own function stands between.
         numbering: reads the numbers of messages; None for a feed without `sequence`.
 
@@ -91,7 +91,7 @@ class Transform:
         self.table = self.tables[0] if len(self.tables) == 1 else None
         self.traced = routes.traced
         self.keys: Keys | None = None
-        if settings.absent is not None:
+        if settings.absent is not None or settings.snapshot:
             (route,) = routes.all
             self.keys = Keys(route.columns, tables[route.name].key, route.map, routes.kinds)
         self.fields = routes.fields() if settings.transform is None else []
