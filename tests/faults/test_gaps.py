@@ -49,7 +49,7 @@ NUMBERED = "sequence: {field: seq, on_gap: {refetch: all}}"
 GAPS = """select cause, from_position, to_position, filled_by from headrace.gaps where cause <> 'start'
 order by from_time, from_position"""
 STARTS = "select count(*), count(filled_at) from headrace.gaps where cause = 'start'"
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Market:
