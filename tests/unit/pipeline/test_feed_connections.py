@@ -121,7 +121,7 @@ async def test_the_first_copy_wins_and_one_that_dies_is_no_outage() -> None:
     assert tested.state in {"live", "quiet"}
     assert tested.up
     assert tested.last_error == "cut"
-    assert await causes(lane) == ["restart", "restart"]  # before this run, and after it
+    assert set(await causes(lane)) == {"restart"}  # before this run, and after it
     assert await bodies(lane) == [b"1", b"2", b"3", b"4", b"5"]
     shown = tested.connections()
     assert [each["first"] for each in shown] == [3, 2]
