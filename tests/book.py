@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.site import Asked, Site
 
 SYMBOLS = ("A", "B", "C")
-PRICES = 12
+PRICES = 150
+"""So many that most levels are never told of again: what is wrong once stays wrong."""
 
 
 def levels(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -91,10 +92,11 @@ class Books:
         ]
         return orjson.dumps({"s": symbol, "u": self.numbers[symbol], "levels": held})
 
-    def _answer(self, asked: Asked) -> web.StreamResponse:
+    async def _answer(self, asked: Asked) -> web.StreamResponse:
         past = self._past[asked.query["symbol"]]
         behind = past[max(0, len(past) - 1 - self.lag)]
-        self.lag = max(0, self.lag - 1)
+        self.lag = max(0, self.lag - 5)
+        await asyncio.sleep(self._luck.choice((0.0, 0.1)))  # books change meanwhile
         return web.Response(body=behind, content_type="application/json")
 
     async def _talk(self, connection: ServerConnection) -> None:

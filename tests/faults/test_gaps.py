@@ -139,13 +139,15 @@ class Running(Market):
             await asyncio.sleep(0.01)
 
     async def live(self, reconnects: int = 0) -> None:
-        """Wait until the feed is subscribed."""
+        """Wait until the feed is subscribed, and what was there at the start is asked for and loaded."""
         await self.until(
             lambda: (
                 self.feed.get("state") in {"live", "quiet"}
                 and self.feed["reconnects"] >= reconnects
                 and self.exchange.audience > 0
                 and self.daemon.overview.ready()
+                and self.daemon.overview.status()["feeds"]["exchange.all"]["next_poll_at"] is not None
+                and (self.feed["open_gaps"] == 0 or reconnects > 0)
             )
         )
 

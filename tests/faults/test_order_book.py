@@ -55,7 +55,7 @@ PATIENCE = 40.0
 
 async def play(books: Books, luck: random.Random) -> None:
     """Change books, and lose, double, swap and delay some of what is told of it."""
-    for _ in range(luck.randint(5, 25)):
+    for _ in range(luck.randint(20, 40)):
         messages = [books.delta(luck.choice(SYMBOLS)) for _ in range(luck.randint(1, 30))]
         match luck.choice(("whole", "whole", "drop", "double", "swap", "cut")):
             case "drop":
@@ -66,9 +66,9 @@ async def play(books: Books, luck: random.Random) -> None:
                 luck.shuffle(messages)
             case "cut":
                 books.cut()
-        books.lag = luck.choice((0, 0, 1, 3))
+        books.lag = luck.choice((0, 0, 5, 15))
         await books.send(messages)
-        await asyncio.sleep(luck.choice((0.0, 0.0, 0.05)))
+        await asyncio.sleep(luck.choice((0.0, 0.05, 0.2)))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
