@@ -211,7 +211,7 @@ async def test_what_is_doubled_is_no_gap_and_a_burst_makes_none(database: str, t
 
 
 async def test_what_comes_late_closes_its_own_gap(database: str, tmp_path: Path) -> None:
-    async with running(database, tmp_path, "sequence: {field: seq, on_gap: {refetch: all, after: 1h}}") as run:
+    async with running(database, tmp_path, "sequence: {field: seq}") as run:
         held: list[bytes] = []
 
         def hold(frames: list[bytes]) -> list[bytes]:
