@@ -102,7 +102,7 @@ class Batch:
         self.last = first + len(parsed.messages) - 1
         self.sweep = parsed.sweep
         if parsed.heard is not None:
-            self.heard = self.heard or Heard({}, {})
+            self.heard = self.heard or Heard()
             self.heard.add(parsed.heard)
         before = len(self.rows)
         for message in parsed.messages:

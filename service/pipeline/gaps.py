@@ -74,11 +74,9 @@ class Gaps:
         self._doubt: UUID | None = None
         self._undecoded = 0
         self._at: float | None = None
-        self._heard = Heard({}, {})
-        self._fresh: set[UUID] = set()
+        self._heard = Heard()
         self._minute, self._made = 0, 0
         self._rest: Gap | None = None
-        self._told: set[UUID] = set()
         self.found = 0
         self.due: dict[UUID, Gap] = {}
         self.news = asyncio.Event()
@@ -97,7 +95,6 @@ class Gaps:
         """Begin with what is written down, and the time of the last message whose effect is committed."""
         self._at = at
         self._open = dict(known.gaps)
-        self._told = set(known.gaps)
         self._away = next((gap for gap in known.gaps.values() if gap.to_time is None), None)
         if self._standing is not None:
             self._standing.recall(known.numbers)
@@ -151,22 +148,20 @@ class Gaps:
             heard.numbers = self._standing.take()
         if not heard.gaps and not heard.numbers:
             return None
-        self._heard = Heard({}, {})
-        self._fresh.clear()
+        self._heard = Heard()
         return heard
 
     # What happens once it is committed.
 
     def committed(self, heard: Heard) -> None:
         """Tell of what is written down now: each gap once when it is found, and once when it is filled."""
-        new = [gap for gap in heard.gaps.values() if gap.id not in self._told]
+        new = [gap for gap in heard.gaps.values() if gap.id in heard.new]
         self.found += len(new)
         for gap in new[:TOLD]:
             log.warning("gap", feed=self._feed, **_shown(gap))
         if len(new) > TOLD:
             log.warning("more gaps", feed=self._feed, count=len(new) - TOLD)
         for gap in heard.gaps.values():
-            self._told.add(gap.id)
             if gap.filled_at is not None and gap.filled_by is not None:
                 self.filled([gap.id], gap.filled_by, gap)
         self._take_due(heard)
@@ -179,7 +174,6 @@ class Gaps:
             known = self._open.pop(each, None) or self.due.get(each) or gap
             self.due.pop(each, None)
             self._places.pop(each, None)
-            self._told.discard(each)
             if self._rest is not None and self._rest.id == each:
                 self._rest = None
             if number < TOLD:
@@ -262,13 +256,11 @@ class Gaps:
     # By time.
 
     def _begin(self, cause: Cause, since: float) -> None:
-        gap = self._away
-        if gap is None:
-            gap = Gap(uuid4(), cause, since)
-            # One sequence, unbroken, will tell that nothing was missed.
-            self._doubt = gap.id if self._standing is not None and self._standing.is_single else None
-        self._away = replace(gap, from_time=min(gap.from_time, since))
-        self._put(self._away)
+        gap = self._away or Gap(uuid4(), cause, since)
+        gap = self._away = replace(gap, from_time=min(gap.from_time, since))
+        # One sequence, unbroken, will tell that nothing was missed.
+        self._doubt = gap.id if self._standing is not None and self._standing.is_single else None
+        self._put(gap)
 
     def _end(self, at: float) -> None:
         gap, self._away = self._away, None
@@ -292,13 +284,13 @@ class Gaps:
         """Keep a gap as it stands now; one that was closed before anybody was told was none."""
         if gap.filled_at is not None:
             self._open.pop(gap.id, None)
-            if gap.id in self._fresh:
+            if gap.id in self._heard.new:
                 del self._heard.gaps[gap.id]
-                self._fresh.discard(gap.id)
+                self._heard.new.discard(gap.id)
                 return
         else:
             if gap.id not in self._open:
-                self._fresh.add(gap.id)
+                self._heard.new.add(gap.id)
             self._open[gap.id] = gap
             if len(self._open) > MOST:
                 self._open.pop(next(iter(self._open)))

@@ -82,15 +82,18 @@ class Heard(msgspec.Struct):
     Attributes:
         gaps: that are new or changed, as they stand now.
         numbers: where sequences stand now, by key; the key of a feed's only one is empty.
+        new: the gaps that were not there before.
     """
 
     gaps: dict[UUID, Gap] = {}
     numbers: dict[str, Number] = {}
+    new: set[UUID] = set()
 
     def add(self, later: "Heard") -> None:
         """Add what was found out after this."""
         self.gaps |= later.gaps
         self.numbers |= later.numbers
+        self.new |= later.new
 
 
 class Write(msgspec.Struct, frozen=True):

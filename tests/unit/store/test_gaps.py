@@ -45,7 +45,7 @@ async def test_what_was_heard_is_what_is_recalled(store: Store) -> None:
     known = await store.heard("acme.scores")
     assert known.gaps == {first.id: first, second.id: second}
     assert known.numbers == {"b": Number(5, 4.0), "a": Number(18, 5.0)}
-    assert await store.heard("acme.other") == Heard({}, {})
+    assert await store.heard("acme.other") == Heard()
     position = await store.position("acme.scores")
     assert position is not None
     assert position.received_at == 5.0
@@ -58,7 +58,7 @@ async def test_a_gap_is_noted_with_its_rows_or_not_at_all(store: Store, database
     write = msgspec.structs.replace(feed.write({"t": [("a", 7)]}), heard=Heard({found.id: found}, {"": Number(9, 1.0)}))
     with pytest.raises(RowRefused):
         await feed.commit(write)
-    assert await store.heard("acme.scores") == Heard({}, {})
+    assert await store.heard("acme.scores") == Heard()
     await feed.commit(msgspec.structs.replace(write, rows={"t": [("a", 1)]}))
     assert list((await store.heard("acme.scores")).gaps) == [found.id]
 
