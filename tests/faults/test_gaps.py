@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 from aiohttp import web
@@ -132,6 +133,11 @@ class Running(Market):
         found: dict[str, Any] = self.daemon.overview.status()["feeds"].get("exchange.live", {})
         return found
 
+    async def metrics(self) -> str:
+        url = f"http://127.0.0.1:{self.daemon.overview.port}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return await response.text()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         limit = time.monotonic() + PATIENCE
         while not condition():
@@ -183,6 +189,9 @@ async def test_each_hole_is_written_down_and_filled_and_the_table_is_whole(datab
         assert found == [("sequence", at, at + 31, "exchange.all") for at in (100, 230, 360)]
         assert run.feed["gaps"] == 1 + 3
         assert run.feed["open_gaps"] == 0
+        metrics = await run.metrics()
+        assert 'headrace_feed_gaps_total{feed="exchange.live"} 4.0' in metrics
+        assert 'headrace_feed_open_gaps{feed="exchange.live"} 0.0' in metrics
         start = await fetch(database, "select to_time - from_time, filled_by from headrace.gaps where cause = 'start'")
         assert start == [(timedelta(), "exchange.all")]
         times = await fetch(

@@ -218,3 +218,31 @@ async def test_a_stale_subscription_makes_the_feed_stale_unless_another_copy_has
     tested, _ = await feed(part(follows("stale"), follows("live")), copies=2)
     await run_until(tested, lambda: len([each for each in tested.connections() if "subscriptions" in each]) == 2)
     assert tested.state != "stale"
+
+
+async def test_a_connection_listens_once_all_that_it_subscribes_to_is_confirmed() -> None:
+    class Confirmed:
+        def __init__(self) -> None:
+            self.pending = 2
+
+        def counts(self) -> dict[str, int]:
+            return {"pending": self.pending} if self.pending else {"silent": 2}
+
+        def troubles(self) -> dict[str, str]:
+            return {}
+
+    confirmed, marks = Confirmed(), list[bool]()
+
+    async def act(link: Link) -> None:
+        link.follow(confirmed)
+        for pending in (2, 1, 0):
+            confirmed.pending = pending
+            link.alive()
+            await link.settled()
+            marks.append(any("to" in message.meta[META] for message in lane._messages if message.meta))
+        await stays(link)
+
+    tested, lane = await feed(part(act))
+    await run_until(tested, lambda: len(marks) == 3 and len(lane._messages) == 2)
+    assert marks[:2] == [False, False]
+    assert [sorted(message.meta[META]) for message in lane._messages][:2] == [["cause", "from"], ["to"]]
