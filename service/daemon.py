@@ -99,6 +99,9 @@ class Daemon:
                     Line(f"{name}.{feed}", cast("Source", source), provider, config, store)
                     for feed, source in settings.feeds.items()
                 ]
+            for name, (_, feed) in config.feeds().items():
+                if feed.repair is not None:
+                    overview.connect(name, f"{name.partition('.')[0]}.{feed.repair.refetch}")
             overview.buffer = buffer
             watch = around.create_task(self._watch(store), name="database watch")
             async with asyncio.TaskGroup() as lines:

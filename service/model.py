@@ -121,6 +121,8 @@ class Commit(msgspec.Struct, frozen=True):
         sequence: the last sequence number whose effect is committed.
         source: where the source may resume, if the source knows.
         counts: the feed's ledger since its first message, committed with the rows.
+        received_at: when the last message whose effect is committed was received, in seconds since the epoch; None
+            where that is not known.
         waiting: records that wait for their row in the database; ``counts`` receives them once they are settled.
     """
 
@@ -128,6 +130,7 @@ class Commit(msgspec.Struct, frozen=True):
     sequence: int
     source: Position | None
     counts: Counts
+    received_at: float | None = None
     waiting: int = 0
 
 

@@ -39,6 +39,7 @@ class Collector:
         self.messages: list[Message] = []
         self.groups: list[int] = []
         self.lives = 0
+        self.heard = 0.0
         self.polls: list[float] = []
         self.tracked: Tracked | None = None
         self.emitting = 0
@@ -77,8 +78,9 @@ class Collector:
         finally:
             self.receiver = None
 
-    def alive(self) -> None:
+    def alive(self, ago: float = 0.0) -> None:
         self.lives += 1
+        self.heard = time.monotonic() - ago
         self._changed.set()
 
     def follow(self, subscriptions: Tracked | None) -> None:

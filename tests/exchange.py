@@ -24,6 +24,7 @@ class Exchange:
         opened: how many of them led to a connection.
         refusals: what the next handshakes are answered with: status and headers.
         acknowledges: whether subscriptions are confirmed.
+        tells: whether who subscribes is told all prices as they are.
         mangle: what becomes of the frames of a slice of changes before they are sent.
     """
 
@@ -34,9 +35,11 @@ class Exchange:
         self.opened = 0
         self.refusals: list[tuple[int, dict[str, str]]] = []
         self.acknowledges = True
+        self.tells = True
         self.mangle: Callable[[list[bytes]], list[bytes]] = list
         self._version = 0
         self._sequence = 0
+        self._epoch = 1
         self._subscribers: set[ServerConnection] = set()
 
     @contextlib.asynccontextmanager
@@ -66,6 +69,11 @@ class Exchange:
     def restart(self) -> None:
         """Number frames from the start again."""
         self._sequence = 0
+        self._epoch += 1
+
+    def prices(self) -> bytes:
+        """Give all prices as they are, as a REST side would."""
+        return orjson.dumps([{"id": key, "v": version, "p": price} for key, (version, price) in self.rows.items()])
 
     def _change(self) -> bytes:
         self._version += 1
@@ -76,7 +84,9 @@ class Exchange:
 
     def _frame(self, key: str) -> bytes:
         version, price = self.rows[key]
-        return orjson.dumps({"type": "price", "id": key, "v": version, "p": price, "seq": self._sequence})
+        return orjson.dumps(
+            {"type": "price", "id": key, "v": version, "p": price, "seq": self._sequence, "epoch": self._epoch}
+        )
 
     def _admit(self, connection: ServerConnection, _request: Request) -> Response | None:
         self.asked += 1
@@ -94,7 +104,7 @@ class Exchange:
                 message: Any = orjson.loads(text)
                 if message["op"] == "subscribe" and self.acknowledges:
                     await connection.send(b'{"type":"subscribed"}', text=True)
-                    for key in list(self.rows):
+                    for key in list(self.rows) if self.tells else ():
                         await connection.send(self._frame(key), text=True)
                     self._subscribers.add(connection)
         except ConnectionClosed:

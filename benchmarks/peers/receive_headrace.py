@@ -56,7 +56,7 @@ class Link:
         """Nobody posts."""
         return nullcontext()
 
-    def alive(self) -> None:
+    def alive(self, ago: float = 0.0) -> None:
         """Nobody asks."""
 
     def follow(self, subscriptions: Tracked | None) -> None:

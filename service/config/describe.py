@@ -129,6 +129,9 @@ def _deletes(feed: FeedSettings, config: Config) -> Iterator[str]:
         if branch.delete_when is not None:
             where = f" in {branch.into}" if feed.routes else ""
             yield f"Deletes the row{where} of a record for which `{branch.delete_when}` holds."
+    if feed.snapshot:
+        columns = ", ".join(feed.snapshot)
+        yield f"Each answer is a snapshot of one {columns}: rows of it that are absent and not newer are deleted."
     if feed.absent is not None:
         (branch,) = feed.branches
         scope = [
@@ -162,12 +165,30 @@ def _partial(feed: FeedSettings, config: Config) -> Iterator[str]:
 
 
 def _guarantee(feed: FeedSettings, *, durable: bool) -> tuple[Guarantee, str]:
+    missed = _missed(feed)
     if feed.replayable:
         safe = "Nothing that was received is lost: after a crash it goes on from the committed position"
-        return "exactly once", f"{safe}; {feed.missed}."
+        return "exactly once", f"{safe}; {missed}."
+    if feed.repair is not None:
+        safe = "takes effect exactly once, kill -9 or not" if durable else "and is lost in a crash makes a gap"
+        return "at least once", f"What was received {safe}; {missed}."
     if durable:
-        return "best effort", f"What was received takes effect exactly once, kill -9 or not; {feed.missed}."
-    return "best effort", f"A crash loses what was received and is not yet in the database, and {feed.missed}."
+        return "best effort", f"What was received takes effect exactly once, kill -9 or not; {missed}."
+    return "best effort", f"A crash loses what was received and is not yet in the database, and {missed}."
+
+
+def _missed(feed: FeedSettings) -> str:
+    """Say what is never received, or who makes up for it."""
+    if not feed.pushed:
+        return feed.missed
+    if feed.repair is None:
+        numbers = ", nor is what its numbers show to be missing" if feed.sequence is not None else ""
+        return f"{feed.missed}{numbers}; headrace.gaps says when"
+    numbers = " or numbers are missing" if feed.sequence is not None else ""
+    return (
+        f"where we were away{numbers} (headrace.gaps), {feed.repair.refetch} is asked anew: the table becomes what the "
+        "provider has, though not each change in between is seen"
+    )
 
 
 def _buffer(buffer: BufferSettings) -> str:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from service.config.expressions import check_expression
 from service.config.feeds import MapValue
+from service.config.gapcheck import check_gaps
 from service.config.importing import function
 from service.config.paths import Path, dotted, parse_path
 from service.config.report import Report
@@ -35,7 +36,7 @@ def check_feeds(data: Any, report: Report) -> None:
                 _check_routes(path, feed, report)
                 _check_function(path, feed, report)
                 _check_records(path, feed, report)
-                _check_refetch(path, feed, feeds, report)
+                check_gaps(path, feed, feeds, report)
                 _check_address(path, feed, raw, report)
 
 
@@ -175,18 +176,6 @@ def _check_records(path: Path, feed: dict[str, Any], report: Report) -> None:
         _check_path(at, records, report)
         if records.startswith("$"):
             report.add("wrong-path", at, "records lie in the message; `$` names belong to a map")
-
-
-def _check_refetch(path: Path, feed: dict[str, Any], feeds: dict[str, Any], report: Report) -> None:
-    """Check that a gap is refetched by a feed of the same provider that can be asked again."""
-    name = mapping(mapping(feed, "sequence"), "on_gap").get("refetch")
-    at = (*path, "sequence", "on_gap", "refetch")
-    if not isinstance(name, str):
-        return
-    if name not in feeds:
-        report.add("unknown-feed", at, f"the provider has no feed {report.show(at, name)}", close_to=feeds)
-    elif mapping(feeds, name).get("kind") != "rest":
-        report.add("unknown-feed", at, f"{report.show(at, name)} cannot be asked again; name a rest feed")
 
 
 def _check_address(path: Path, feed: dict[str, Any], provider: dict[str, Any], report: Report) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from service.config.connectors import Connector, OneOf, Settings, short_form
+from service.config.sequence import OnGap, Sequence
 from service.config.tables import Scalar
 from service.config.units import Breaker, Duration, MemoryWindow
 
@@ -76,11 +77,13 @@ class FeedSettings(Connector):
     Attributes:
         replayable: whether the provider can be asked again for what was missed, so that nothing is lost while
             we are away; a source that only hears what is said while it listens leaves this False.
+        pushed: whether the provider speaks without being asked, so that what it says while we are away is missed.
         whole_sets: whether its messages can say which set they belong to and which is the last (`Message.meta`).
         missed: half a sentence on what is never received, and when.
     """
 
     replayable: ClassVar[bool] = False
+    pushed: ClassVar[bool] = True
     whole_sets: ClassVar[bool] = False
     missed: ClassVar[str] = "what the provider sends while the connection is down is never received"
 
@@ -111,6 +114,9 @@ class FeedSettings(Connector):
     version. An explicit null is written, an absent field leaves its column as it is."""
     wait_for_row: Duration = Field(default=30.0, ge=0)
     """How long a delta whose row does not exist, and which cannot make one, waits for it before it is quarantined."""
+    snapshot: tuple[str, ...] = Field(default=(), json_schema_extra={"type": ["array", "string"]})
+    """The columns of the key, such as `symbol`, of which each answer is the full set: all rows with its value in them,
+    as of the greatest `version` in it. Rows with that value that are not in it go, unless they are newer."""
     weight: int = Field(default=1, ge=1)
     """What one request of this feed counts against the provider's `rate_limit`."""
     freshness: Duration | None = Field(default=None, gt=0)
@@ -130,6 +136,16 @@ class FeedSettings(Connector):
     breaker: Breaker = 1000
     """The feed parks when more than half of the last so many records are refused, rather than filling the quarantine;
     `off`: never."""
+
+    sequence: Sequence | None = None
+    """The numbers of the feed's messages, which tell gaps."""
+    on_gap: OnGap | None = None
+    """What repairs a gap of a feed without `sequence`: the time that a connection, or the daemon, was away."""
+
+    @property
+    def repair(self) -> OnGap | None:
+        """What repairs a gap."""
+        return self.sequence.on_gap if self.sequence is not None else self.on_gap
 
     @property
     def branches(self) -> tuple[Route, ...]:
@@ -161,10 +177,18 @@ class FeedSettings(Connector):
         """Give texts, besides those in headers, that must not be shown."""
         return ()
 
+    @field_validator("snapshot", mode="before")
+    @classmethod
+    def _single_column(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _whole_sets(self) -> "FeedSettings":
-        if self.absent is not None and not self.whole_sets:
-            raise ValueError("`absent` needs a feed that always sends the full set, such as kind rest")
+        for option in ("absent", "snapshot"):
+            if getattr(self, option) and not self.whole_sets:
+                raise ValueError(f"`{option}` needs a feed that always sends the full set, such as kind rest")
+        if self.snapshot and (self.absent is not None or self.routes):
+            raise ValueError("`snapshot` is for rows of one table, in place of `absent`")
         return self
 
     @model_validator(mode="after")
@@ -175,4 +199,15 @@ class FeedSettings(Connector):
             raise ValueError(
                 "`when_full: conflate` needs to know at once what a record becomes: one table, and no `transform`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_what_is_pushed(self) -> "FeedSettings":
+        for option in ("sequence", "on_gap"):
+            if getattr(self, option) is not None and not self.pushed:
+                raise ValueError(f"`{option}` is for feeds that are pushed to us; this one is simply asked again")
+        if self.sequence is not None and self.on_gap is not None:
+            raise ValueError("with `sequence`, `on_gap` stands inside it")
+        if self.sequence is not None and self.when_full == "conflate":
+            raise ValueError("`sequence` counts every message, and `when_full: conflate` drops some; use `block`")
         return self

@@ -42,6 +42,8 @@ def check_modes(data: Any, report: Report) -> None:
                 _check_scope(path, "absent", every, table, report)
             if branch.get("absent") == "mark":
                 _check_mark(path, branch, table, report)
+            if feed.get("snapshot"):
+                _check_snapshot(path, feed, table, report)
             if feed.get("dedupe") is not None:
                 _check_dedupe(path, every, table, report)
 
@@ -166,6 +168,20 @@ def _constants(path: Path, feed: dict[str, Any], table: dict[str, Any]) -> dict[
         elif value in ("$provider", "$feed"):
             found[str(column)] = str(path[1]) if value == "$provider" else f"{path[1]}.{path[3]}"
     return found
+
+
+def _check_snapshot(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:
+    """Check that it can be told which rows a snapshot is of, and which of them are newer."""
+    at = (*path, "snapshot")
+    if table.get("version") is None or table.get("mode", "upsert") != "upsert":
+        message = f"a snapshot leaves rows alone that are newer: give {feed['into']} a `version`, and `mode: upsert`"
+        report.add("option-of-other-mode", at, message, at_key=True)
+    key, columns = table.get("key"), feed["snapshot"]
+    names = [key] if isinstance(key, str) else key if isinstance(key, list) else []
+    for column in [columns] if isinstance(columns, str) else columns if isinstance(columns, list) else ():
+        if column not in names:
+            message = f"{report.show((), str(column))} is no column of the key of {feed['into']}"
+            report.add("unknown-column", at, message, close_to=map(str, names))
 
 
 def _check_mark(path: Path, feed: dict[str, Any], table: dict[str, Any], report: Report) -> None:

@@ -163,13 +163,17 @@ class Config(Settings):
 
     def deletable(self) -> frozenset[str]:
         """Give the names of the tables that a record can delete rows of."""
-        branches = [branch for _, feed in self.feeds().values() for branch in (feed.routes or (feed,))]
-        return frozenset(branch.into for branch in branches if branch.delete_when is not None and branch.into)
+        branches = [(branch, feed) for _, feed in self.feeds().values() for branch in (feed.routes or (feed,))]
+        return frozenset(
+            branch.into
+            for branch, feed in branches
+            if branch.into and (branch.delete_when is not None or feed.snapshot)
+        )
 
     def partial(self) -> frozenset[str]:
         """Give the names of the tables that some records carry only a part of the columns of."""
-        branches = [branch for _, feed in self.feeds().values() for branch in feed.branches]
-        return frozenset(branch.into for branch in branches if branch.partial)
+        branches = [branch for _, feed in self.feeds().values() for branch in (feed.routes or (feed,))]
+        return frozenset(branch.into for branch in branches if branch.partial and branch.into)
 
     def feeds(self) -> dict[str, tuple[Provider, FeedSettings]]:
         """Give every feed with its provider, by its full name ``provider.feed``."""

@@ -15,6 +15,7 @@ class Faults:
         retry_after: seconds that a 429 by chance or by script asks for.
         script: statuses of the next REST answers, one for each request, before any chance; 200 lets one through.
         disconnect: chance, for each event, that every WebSocket connection is cut after it.
+        drop: chance, for each change, that no WebSocket connection is told of it; its number is missing then.
         poison: chance, for each change, that a poison record goes ahead of it; fixed once the providers started.
     """
 
@@ -24,9 +25,10 @@ class Faults:
     retry_after: int = 1
     script: deque[int] = field(default_factory=deque)
     disconnect: float = 0.0
+    drop: float = 0.0
     poison: float = 0.0
 
     @classmethod
     def occasional(cls) -> "Faults":
         """Give the faults of a demo: something to see every minute or so."""
-        return cls(server_error=0.02, too_many=0.02, per_minute=120, disconnect=0.001, poison=0.005)
+        return cls(server_error=0.02, too_many=0.02, per_minute=120, disconnect=0.001, drop=0.002, poison=0.005)

@@ -78,9 +78,12 @@ class League:
         return newer[::-1]
 
     def snapshot(self) -> list[bytes]:
-        """Give the score messages of the matches that are live; they all bear the newest number published."""
+        """Give the score messages of the matches that are live; they all bear the newest number published.
+
+        They say that they are a snapshot: that number was not received by them.
+        """
         return [
-            encode(score(self._published, change.match, change.updated_at))
+            encode({**score(self._published, change.match, change.updated_at), "snapshot": True})
             for change in self._current.values()
             if change.match.status == "live"
         ]

@@ -17,6 +17,7 @@ from websockets.protocol import State
 
 from service.demo.faults import Faults
 from service.demo.league import Event, League
+from service.demo.oracle import Change
 
 _SLICE = 100
 """The most events written at once: about 30 KB, what one connection may have waiting."""
@@ -27,12 +28,12 @@ class Live:
     """Publishes the events of a league to its subscribers.
 
     Every event goes to every connection that is subscribed when it is published, in order. There is no queue for
-    each client: the publisher waits for the slowest, so memory is bounded and nothing is dropped.
+    each client: the publisher waits for the slowest, so memory is bounded and nothing is dropped but by chance.
 
     Args:
         league: whose state the events change.
         events: what to publish, in order.
-        faults: how often connections are cut.
+        faults: how often connections are cut, and changes dropped.
         seed: chooses when.
         token: wanted in the header X-Auth-Token or in the subscribe message.
         audience: publishing waits while there are fewer subscribers than this.
@@ -51,6 +52,7 @@ class Live:
         self._events = events
         self._faults = faults
         self._luck = random.Random(f"{seed} disconnect")
+        self._chance = random.Random(f"{seed} drop")
         self._token = token
         self._audience = audience
         self._open: set[ServerConnection] = set()
@@ -120,7 +122,7 @@ class Live:
             self._league.publish(event.entry)
         # Frames are made beforehand and written together: 0.1 us each, where connection.send() takes 10. In a
         # benchmark the provider must not take the processor from the daemon. Compression has to be off for it.
-        wire = b"".join([event.frame for event in events])
+        wire = b"".join([event.frame for event in events if not self._is_dropped(event)])
         for connection in tuple(self._subscribers):
             if connection.state is State.OPEN and not connection.transport.is_closing():
                 connection.transport.write(wire)
@@ -128,6 +130,9 @@ class Live:
                     await connection.drain()
         if any(self._luck.random() < self._faults.disconnect for _ in events):
             self.cut()
+
+    def _is_dropped(self, event: Event) -> bool:
+        return isinstance(event.entry, Change) and self._chance.random() < self._faults.drop
 
     async def _answer(self, connection: ServerConnection, text: str | bytes) -> None:
         try:

@@ -107,7 +107,8 @@ def by_spans(feed: FeedSettings, since: datetime, until: datetime | None, step: 
 def _common(feed: FeedSettings) -> dict[str, Any]:
     """Give what all kinds of feed have.
 
-    A backfill is no full set, of which rows could be absent; nothing is due from it; and nothing waits when it ends.
+    A backfill is no full set, of which rows could be absent; nothing is due from it, it misses nothing, and nothing
+    waits when it ends.
     """
-    without = {"absent", "freshness", "wait_for_row"}
+    without = {"absent", "freshness", "on_gap", "sequence", "snapshot", "wait_for_row"}
     return {name: getattr(feed, name) for name in FeedSettings.model_fields if name not in without}

@@ -11,7 +11,7 @@ from service.config.settings import Batch as Bounds
 from service.errors import RowMissing, RowRefused
 from service.model import Commit, Counts, Message, Position, Refusal, Row
 from service.pipeline.conflate import Gone
-from service.store.write import Patience, Sweep, Write
+from service.store.write import Heard, Patience, Sweep, Write
 from service.transform.dedupe import Window
 from service.transform.transform import Mapped, Transform
 
@@ -31,6 +31,7 @@ class Parsed(msgspec.Struct):
         lost: as in Mapped; None, too, for a message that does not decode.
         origins: as in Mapped.
         sweep: what is absent once the messages are loaded.
+        heard: gaps that the messages tell of.
     """
 
     messages: list[Message] = []
@@ -44,6 +45,7 @@ class Parsed(msgspec.Struct):
     lost: list[Row | None] = []
     origins: list[tuple[str, int]] = []
     sweep: Sweep | None = None
+    heard: Heard | None = None
 
     def add(self, mapped: Mapped, messages: Sequence[Message]) -> None:
         """Add what the next records became; ``messages`` are those that begin with them, the first pieces."""
@@ -84,6 +86,7 @@ class Batch:
         self.size = 0
         self.oldest = 0.0
         self.sweep: Sweep | None = None
+        self.heard: Heard | None = None
         self._messages: list[Message] = []
         self._starts: list[int] = []
         self._numbers: list[int] | None = None
@@ -98,6 +101,9 @@ class Batch:
             self.oldest = parsed.messages[0].received_at
         self.last = first + len(parsed.messages) - 1
         self.sweep = parsed.sweep
+        if parsed.heard is not None:
+            self.heard = self.heard or Heard()
+            self.heard.add(parsed.heard)
         before = len(self.rows)
         for message in parsed.messages:
             self.size += len(message.body)
@@ -176,6 +182,8 @@ class Batch:
             counts=self.counts,
             sweep=self.sweep,
             patience=Patience(feed, wait, self.refusal) if wait is not None else None,
+            received_at=self._messages[-1].received_at,
+            heard=self.heard,
         )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from service.config.tables import Table
 from service.errors import FormatError
 from service.model import Message, Position, Row
+from service.pipeline.gaps import META as GAP
 from service.transform.transform import Piece, Transform
 
 SLICE = 100
@@ -96,6 +97,8 @@ class Conflation:
         return kept
 
     def _look(self, number: int, message: Message, newest: dict[Any, tuple[Any, int]], deleted: set[Any]) -> _Seen:
+        if message.meta is not None and GAP in message.meta:
+            return _Seen([], 0, may_go=False)
         try:
             records = self._transform.read(message)
         except FormatError:

@@ -11,11 +11,14 @@ from service.config.foreach import ForEach, Value
 from service.errors import SourceRefused
 from service.model import Message, Position
 from service.pipeline.cadence import Cadence
+from service.pipeline.coverage import Away, Back, Coverage
+from service.pipeline.gaps import away, back
 from service.pipeline.inlet import Inlet
 from service.pipeline.race import Race, Runner
 from service.pipeline.strand import Strand
 from service.provider import Provider
 from service.sources import Receiver, Source
+from service.store.write import Cause
 
 log = structlog.get_logger()
 
@@ -44,14 +47,12 @@ class Feed:
         receiver: takes what is posted to the feed, while its source listens.
         ended: set once the source has no more to give.
         refused: set once the provider refused us.
-        gaps: how often a source that cannot be asked for what it missed was away after it had been live.
     """
 
     def __init__(self, feed: str, source: Source, provider: Provider, inlet: Inlet, rows: RowsOf | None = None) -> None:
         self.feed = feed
         self.provider = provider
         self.last_message_at: float | None = None
-        self.gaps = 0
         self.receiver: Receiver | None = None
         self.ended = asyncio.Event()
         self.refused = asyncio.Event()
@@ -67,6 +68,9 @@ class Feed:
         self._races = [Race(source.copies) if source.copies > 1 else None for _ in parts]
         self._strands = [strand for strands in self._parts for strand in strands]
         self._turn = asyncio.Lock()
+        self._coverage = Coverage(len(parts), source.copies)
+        self._marks: list[Message] = []
+        self._marked = asyncio.Event()
 
     @property
     def position(self) -> Position | None:
@@ -124,11 +128,27 @@ class Feed:
         if race is not None:
             race.again(strand.copy)
 
+    def confirmed(self, strand: Strand, at: float) -> None:
+        """Note that a strand listens; see Hub."""
+        self._mark(self._coverage.confirmed(strand.part, strand.copy, at))
+
     def lost(self, strand: Strand) -> None:
-        """Count a gap, unless another copy goes on; see Hub."""
-        others = (other for other in self._parts[strand.part] if other is not strand)
-        if not self._source.replayable and not any(other.condition == "live" for other in others):
-            self.gaps += 1
+        """Note that a strand does not listen any more; see Hub."""
+        resumes = self._source.resumes(strand.position)
+        if strand.resumed and not resumes:
+            self._mark(self._coverage.refused(strand.part, strand.copy))
+        else:
+            self._mark(self._coverage.lost(strand.part, strand.copy, self._heard(strand), resumes=resumes))
+
+    def _heard(self, strand: Strand) -> float | None:
+        """Give up to when a strand has heard all that was said; who is posted to needs no sign of life."""
+        return time.time() if self._source.listens and strand.heard is not None else strand.heard
+
+    def _mark(self, marks: Sequence[Away | Back]) -> None:
+        """Let it be known, in the order of the messages, that nobody listens or that all is heard again."""
+        cause: Cause = "reconnect" if self._resumed.is_set() else "paused"
+        self._marks += _messages(marks, cause)
+        self._marked.set()
 
     def _stand(self, strand: Strand, messages: Sequence[Message]) -> None:
         for message in reversed(messages):
@@ -149,6 +169,11 @@ class Feed:
         """Poll now."""
         for strand in self._strands:
             strand.poll()
+
+    async def polled(self) -> None:
+        """Wait until a poll is complete that begins after this."""
+        for strand in self._strands:
+            await strand.polled()
 
     def pause(self) -> None:
         """Stop receiving until resumed; what was received goes on to the database."""
@@ -238,17 +263,43 @@ class Feed:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Receive until ``stop`` is set."""
+        await self._tell(self._coverage.begin(self._resuming()))
         async with asyncio.TaskGroup() as group:
             receiving = [
                 group.create_task(self._run(strand, number * CONNECT_EVERY), name=f"{self.feed} source")
                 for number, strand in enumerate(self._strands)
             ]
+            receiving.append(group.create_task(self._hand_marks_on(), name=f"{self.feed} marks"))
             await stop.wait()
+            heard = {(each.part, each.copy): at for each in self._strands if (at := self._heard(each)) is not None}
             for task in receiving:
                 task.cancel()
+        await self._tell(self._coverage.end(heard, self._resuming()))
+
+    def _resuming(self) -> set[int]:
+        return {strand.part for strand in self._strands if self._source.resumes(strand.position)}
+
+    async def _tell(self, marks: Sequence[Away | Back]) -> None:
+        """Let it be known that nobody listened before this run, or listens after it."""
+        messages = [*self._marks, *_messages(marks, "restart")]
+        self._marks.clear()
+        if messages:
+            await self._inlet.put(messages)
+
+    async def _hand_marks_on(self) -> None:
+        while True:
+            await self._marked.wait()
+            self._marked.clear()
+            marks, self._marks = self._marks, []
+            await self._inlet.put(marks)
 
     async def _run(self, strand: Strand, delay: float) -> None:
         """Run a strand; the feed has ended when all have."""
         await strand.run(self._resumed, delay)
         if all(each.condition == "ended" for each in self._strands):
             self.ended.set()
+
+
+def _messages(marks: Sequence[Away | Back], cause: Cause) -> list[Message]:
+    now = time.time()
+    return [back(mark.at, now) if isinstance(mark, Back) else away(cause, mark.since, now) for mark in marks]

@@ -3,27 +3,31 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
 
 from service.config.settings import Config
 from service.errors import StoreLost
-from service.model import Buffer, Lane
+from service.model import Buffer, Lane, Message
 from service.pipeline.batch import Batches
 from service.pipeline.breaker import Breaker
 from service.pipeline.conflate import Conflation
 from service.pipeline.drift import Drift
 from service.pipeline.events import first_of
 from service.pipeline.feed import Feed
+from service.pipeline.gaps import Gaps
 from service.pipeline.inlet import Inlet
 from service.pipeline.ledger import Ledger
 from service.pipeline.loader import Loader
 from service.pipeline.parents import Parents
-from service.pipeline.rollcall import RollCall
+from service.pipeline.repair import Repair
+from service.pipeline.rollcall import RollCall, snapshot_of
+from service.pipeline.standing import Standing
 from service.pipeline.tap import Tap
 from service.pipeline.worker import Extras, Worker
 from service.provider import Provider
 from service.sources import Source
+from service.sources.rest import Rest
 from service.store.store import Store
 from service.transform.custom import function_of
 from service.transform.dedupe import Window
@@ -52,6 +56,7 @@ class Line:
         breaker: holds the feed up while most of its records are refused.
         parked: set once it did.
         tap: shows its records to those who listen.
+        gaps: what was not heard, of a feed that is pushed to us.
     """
 
     def __init__(
@@ -70,7 +75,8 @@ class Line:
         self._transform = Transform(name, source, config.tables, config.deletable())
         keys, mark = self._transform.keys, source.absent == "mark"
         (table, *_), is_conflated = self._transform.tables, source.when_full == "conflate"
-        self._roll = RollCall(name, table, keys, mark=mark) if keys is not None else None
+        snapshot = snapshot_of(source.snapshot, config.tables[table])
+        self._roll = RollCall(name, table, keys, mark=mark, snapshot=snapshot) if keys is not None else None
         self._conflation = Conflation(self._transform, config.tables[table]) if is_conflated else None
         loaded = {each: config.tables[each] for each in self._transform.tables}
         self._window = Window(source.dedupe, loaded) if source.dedupe is not None else None
@@ -81,7 +87,9 @@ class Line:
         if source.on_drift != "ignore":
             is_strict = source.on_drift == "quarantine"
             self._drift = Drift(name, self._transform.fields, is_strict=is_strict, is_sparse=is_partial)
-        self._extras = Extras(self._roll, function_of(self._transform), self._window, self._drift)
+        self.gaps = self._gaps_of(source) if source.pushed else None
+        self._repair: Repair | None = None
+        self._extras = Extras(self._roll, function_of(self._transform), self._window, self._drift, self.gaps)
         self.parked = asyncio.Event()
         self.breaker = Breaker(name, source.breaker, self._park)
         self.tap = Tap(self._transform, source, config.tables)
@@ -89,6 +97,38 @@ class Line:
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None
         self.loader: Loader | None = None
+
+    def _gaps_of(self, source: Source) -> Gaps:
+        standing = Standing(source.sequence) if source.sequence is not None else None
+        starts: Literal["feed", "sequence"] | None = None
+        if source.repair is not None:
+            starts = "sequence" if source.repair.is_narrow else "feed"
+        return Gaps(self._key, self._transform.numbering, standing, starts)
+
+    def repaired_by(self, target: "Line") -> None:
+        """Have gaps filled by the line of a rest feed of the same provider."""
+        settings, rest = self._source.repair, target._source  # noqa: SLF001  another of us
+        if self.gaps is not None and settings is not None and isinstance(rest, Rest):
+            self._repair = Repair(self._key, settings, rest, target, self._provider, self.gaps, self._store)
+
+    async def polled(self) -> None:
+        """Wait until a poll that begins after this is complete, and all that it brought is committed."""
+        await self.started.wait()
+        if self.feed is not None:
+            await self.feed.polled()
+            await self._committed()
+
+    async def load(self, messages: Sequence[Message]) -> None:
+        """Take messages of the feed, and wait until they are committed."""
+        await self.started.wait()
+        if self.inlet is not None:
+            await self.inlet.put(messages)
+            await self._committed()
+
+    async def _committed(self) -> None:
+        if self.inlet is not None and self.loader is not None and self.lane is not None:
+            await self.inlet.settled()
+            await self.loader.reached(self.lane.last_sequence)
 
     async def run(self, buffer: Buffer, prepared: asyncio.Event, stop: asyncio.Event) -> None:
         """Receive, transform and load until ``stop`` is set and what was received is loaded, or safe in the buffer.
@@ -113,6 +153,7 @@ class Line:
             self.breaker,
             self.tap,
             wait=self._wait_for_row,
+            gaps=self.gaps,
         )
         worker = Worker(lane, self._transform, batches, self.ledger, self.breaker, self.tap, self._extras)
         standing = asyncio.Event()
@@ -156,10 +197,13 @@ class Line:
         standing.set()
         async with asyncio.TaskGroup() as committing:
             committing.create_task(loader.run(), name=f"{self.name} loader")
-            settling = committing.create_task(loader.settle(), name=f"{self.name} waiting")
+            beside = [committing.create_task(loader.settle(), name=f"{self.name} waiting")]
+            if self._repair is not None:
+                beside.append(committing.create_task(self._repair.run(), name=f"{self.name} repair"))
             async with batches:
                 await worker.run(after)
-            settling.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _receive(self, feed: Feed, standing: asyncio.Event, stop: asyncio.Event) -> None:
         """Run the feed from where its lane, or else the database, says that it stands."""
@@ -212,7 +256,8 @@ class Line:
             "silence_s": round(feed.silence, 3) if feed.silence is not None else None,
             "freshness_s": round(feed.freshness, 3) if feed.freshness is not None else None,
             "reconnects": feed.reconnects,
-            "gaps": feed.gaps,
+            "gaps": self.gaps.found if self.gaps is not None else 0,
+            "open_gaps": self.gaps.open if self.gaps is not None else 0,
             **({"connections": connections} if (connections := feed.connections()) else {}),
             "paused_s": round(inlet.paused_seconds, 3),
             **({"waiting": self.ledger.waiting} if self._wait_for_row is not None else {}),

@@ -14,6 +14,7 @@ from service.pipeline.backoff import Backoff
 from service.pipeline.batch import Batch, Batches
 from service.pipeline.breaker import Breaker
 from service.pipeline.events import first_of
+from service.pipeline.gaps import Gaps
 from service.pipeline.ledger import Ledger
 from service.pipeline.tap import Tap
 from service.pipeline.timings import Timings
@@ -44,7 +45,7 @@ class Loader:
         trouble: why nothing can be written at the moment, or None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that a commit needs, and all who are told of it
         self,
         feed: str,
         store: Store,
@@ -55,6 +56,7 @@ class Loader:
         tap: Tap,
         *,
         wait: float | None = None,
+        gaps: Gaps | None = None,
     ) -> None:
         self._feed = feed
         self._store = store
@@ -64,8 +66,10 @@ class Loader:
         self._breaker = breaker
         self._tap = tap
         self._wait_for_row = wait
+        self._gaps = gaps
         self._settling = asyncio.Lock()
         self._linger = 0.0
+        self._moved = asyncio.Event()
         self._at: Commit | None = None
         self._loading: list[Batch] = []
         self._taking = asyncio.Lock()
@@ -108,12 +112,23 @@ class Loader:
         while True:
             try:
                 self._at = await self._store.position(self._feed)
+                if self._gaps is not None:
+                    known = await self._store.heard(self._feed)
+                    self._gaps.recall(known, self._at.received_at if self._at is not None else None)
             except (StoreLost, TableRefused) as error:
                 await self._wait(error, delays)
             else:
                 self._recovered()
                 self._ledger.open(self._at)
                 return self._at
+
+    async def reached(self, sequence: int) -> None:
+        """Wait until everything up to a sequence number of the lane is committed."""
+        while self._at is None or self._at.lane != self._lane.id or self._at.sequence < sequence:
+            if not sequence:
+                return
+            self._moved.clear()
+            await self._moved.wait()
 
     async def run(self) -> None:
         """Commit until the batches end, or until told to give up while the database is away.
@@ -188,6 +203,9 @@ class Loader:
         self._at = commit
         self._loading.remove(batch)
         turn.done.set()
+        self._moved.set()
+        if self._gaps is not None and batch.heard is not None:
+            self._gaps.committed(batch.heard)
         seconds = time.monotonic() - turn.waited - started
         self._linger = min(LINGER_FACTOR * seconds, self._batches.max_wait)
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())

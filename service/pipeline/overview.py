@@ -46,6 +46,12 @@ class Overview:
         """Find a feed's line by its full name."""
         return next((line for line in self.lines if line.name == name), None)
 
+    def connect(self, name: str, by: str) -> None:
+        """Have the gaps of one feed filled by another."""
+        line, target = self.line(name), self.line(by)
+        if line is not None and target is not None:
+            line.repaired_by(target)
+
     def started_once(self) -> dict[str, str]:
         """Give what has not started yet, with the reason; empty once all has."""
         waiting = {line.name: "not receiving yet" for line in self.lines if not line.started.is_set()}

@@ -23,6 +23,7 @@ class Spans(Source):
     """
 
     replayable: ClassVar[bool] = True
+    pushed: ClassVar[bool] = False
 
     kind: Literal["rest"] = "rest"
     """As in the feed."""
@@ -79,8 +80,8 @@ class _Within:
     def listen(self, receiver: Receiver) -> AbstractContextManager[None]:
         return self._link.listen(receiver)
 
-    def alive(self) -> None:
-        self._link.alive()
+    def alive(self, ago: float = 0.0) -> None:
+        self._link.alive(ago)
 
     def follow(self, subscriptions: Tracked | None) -> None:
         self._link.follow(subscriptions)

@@ -103,6 +103,9 @@ class Recorder:
                 self._closed = True
                 self._changed.notify_all()
 
+    def confirmed(self, strand: Strand, at: float) -> None:
+        """Nobody asks since when a connection listens; see Hub."""
+
     async def rows(self, each: ForEach) -> Sequence[Mapping[str, Value]]:
         """Give no rows to call for; see Hub.
 

@@ -45,8 +45,42 @@ class Hub(Protocol):
     def again(self, strand: "Strand") -> None:
         """Note that a strand connects again."""
 
+    def confirmed(self, strand: "Strand", at: float) -> None:
+        """Note that a strand listens, to all that it subscribes to."""
+
     def lost(self, strand: "Strand") -> None:
-        """Note that a strand that was live is not any more."""
+        """Note that a strand does not listen any more."""
+
+
+class Polls:
+    """Counts the polls of a source, so that one can be waited for that began after something."""
+
+    def __init__(self) -> None:
+        self._begun = 0
+        self._done = 0
+        self._asked = 0
+        self._ended = asyncio.Event()
+
+    def begin(self) -> None:
+        """Note that a poll begins."""
+        self._begun += 1
+
+    def end(self) -> bool:
+        """Note that the poll is complete; say whether there is time until the next."""
+        self._done = self._begun
+        self._ended.set()
+        return self._begun >= self._asked
+
+    def ask(self) -> int:
+        """Ask for a poll that begins from now on; return its number."""
+        self._asked = self._begun + 1
+        return self._asked
+
+    async def done(self, number: int) -> None:
+        """Wait until a poll of that number, or a later one, is complete."""
+        while self._done < number:
+            self._ended.clear()
+            await self._ended.wait()
 
 
 class Strand:
@@ -60,6 +94,8 @@ class Strand:
         last_error: why the source last stopped, without secrets.
         next_poll_at: seconds since the epoch, or None.
         reconnects: how often the source was started again.
+        resumed: whether the provider was to go on from a position when the connection was begun.
+        heard: the last sign of life of the connection, in seconds since the epoch, or None.
         tracked: its subscriptions, or rows, while it has any.
         notes: what its source remembers; see Link.
     """
@@ -74,11 +110,15 @@ class Strand:
         self.last_error: str | None = None
         self.next_poll_at: float | None = None
         self.reconnects = 0
+        self.resumed = False
+        self.heard: float | None = None
         self.tracked: Tracked | None = None
         self.notes: dict[str, Any] = {}
         self._hub = hub
         self._source = source
         self._alive_since: float | None = None
+        self._is_confirmed = False
+        self._polls = Polls()
         self._attempt: asyncio.Timeout | None = None
         self._poke = asyncio.Event()
         self._backoff = Backoff()
@@ -99,8 +139,14 @@ class Strand:
         """Wait until everything handed on is safe; see Link."""
         await self._hub.settled()
 
-    def alive(self) -> None:
+    def alive(self, ago: float = 0.0) -> None:
         """Note a sign of life; see Link."""
+        at = time.time() - ago
+        if self.heard is None or at > self.heard:
+            self.heard = at
+        if not self._is_confirmed and (self.tracked is None or not self.tracked.counts().get("pending")):
+            self._is_confirmed = True
+            self._hub.confirmed(self, at)
         if self._alive_since is None:
             self._alive_since = time.monotonic()
         if self.condition != "live":
@@ -113,6 +159,12 @@ class Strand:
 
     async def wait_until(self, moment: float) -> None:
         """Wait for the next poll; see Link."""
+        if self._polls.end():
+            await self._pause(moment)
+        self._polls.begin()
+
+    async def _pause(self, moment: float) -> None:
+        """Wait until a moment, or until a poll is asked for by hand."""
         self.next_poll_at = moment
         self._poke.clear()
         try:
@@ -140,6 +192,13 @@ class Strand:
     def poll(self) -> None:
         """Poll now."""
         self._poke.set()
+
+    async def polled(self) -> None:
+        """Wait until a poll is complete that begins after this; ask for it, unless the last one failed."""
+        number = self._polls.ask()
+        if self.condition not in {"reconnecting", "parked"}:
+            self._poke.set()
+        await self._polls.done(number)
 
     def pause(self) -> None:
         """End the connection that there is."""
@@ -171,7 +230,7 @@ class Strand:
             delay: seconds before the first connection.
         """
         if delay:
-            await self.wait_until(time.time() + delay)
+            await self._pause(time.time() + delay)
         first = True
         while True:
             await resumed.wait()
@@ -179,7 +238,10 @@ class Strand:
                 self._hub.again(self)
             first = False
             self._alive_since = None
+            self.heard, self._is_confirmed = None, False
+            self.resumed = self._source.resumes(self.position)
             self.next_poll_at = None
+            self._polls.begin()
             try:
                 async with asyncio.timeout(None) as self._attempt:
                     await self._source.run(self)
@@ -191,6 +253,7 @@ class Strand:
             except OSError as error:  # TimeoutError included: that of our own pause, too
                 if self._attempt is not None and self._attempt.expired():
                     log.info("feed paused", feed=self.feed, **self._which())
+                    self._hub.lost(self)
                     continue
                 await self._rest("reconnecting", str(error) or type(error).__name__, self._delay())
             else:
@@ -208,13 +271,11 @@ class Strand:
         if self.condition != condition or self.last_error != reason:
             shown = {"state": condition, "reason": reason, "retry_in_s": round(delay, 1), **self._which()}
             log.warning("feed not live", feed=self.feed, **shown)
-        was_live = self._alive_since is not None
         self.condition = condition
         self.last_error = reason
         self.reconnects += 1
-        if was_live:
-            self._hub.lost(self)
-        await self.wait_until(time.time() + delay)
+        self._hub.lost(self)
+        await self._pause(time.time() + delay)
 
     def _which(self) -> dict[str, int]:
         """Tell the connections of a feed apart in the log, where there are several."""

@@ -14,6 +14,7 @@ from service.pipeline.batch import Batches, Parsed
 from service.pipeline.breaker import Breaker
 from service.pipeline.conflate import gone_before
 from service.pipeline.drift import Drift
+from service.pipeline.gaps import Gaps
 from service.pipeline.ledger import Ledger
 from service.pipeline.rollcall import RollCall
 from service.pipeline.tap import Tap
@@ -39,12 +40,14 @@ class Extras(NamedTuple):
         function: makes records of records before they are mapped.
         window: leaves out rows that repeat.
         drift: watches how records change.
+        gaps: finds what was not heard.
     """
 
     roll: RollCall | None = None
     function: Function | None = None
     window: Window | None = None
     drift: Drift | None = None
+    gaps: Gaps | None = None
 
 
 class Worker:
@@ -76,7 +79,7 @@ class Worker:
         self._ledger = ledger
         self._breaker = breaker
         self._tap = tap
-        self._roll, self._function, self._window, self._drift = extras or Extras()
+        self._roll, self._function, self._window, self._drift, self._gaps = extras or Extras()
         self._slice = SLICE
 
     async def run(self, after: int) -> None:
@@ -156,21 +159,29 @@ class Worker:
 
     def _decode(self, messages: Sequence[Message], first: int, most: int, parsed: Parsed) -> list[Piece]:
         pieces: list[Piece] = []
-        size = 0
+        size, gaps = 0, self._gaps
         for number in range(first, len(messages)):
             message = messages[number]
             if message.meta is not None:
                 parsed.add_gone(gone_before(message))
+                if gaps is not None and gaps.mark(message):
+                    pieces.append(Piece(message, ()))
+                    continue
             try:
                 records = self._transform.read(message)
                 parsed.received += len(records)
+                if gaps is not None:
+                    gaps.note(message, records)
             except FormatError as error:
                 records = []
                 parsed.received += 1
                 parsed.refusals.append(self._transform.undecodable(message, error))
                 parsed.lost.append(None)
+                if gaps is not None:
+                    gaps.undecoded()
             pieces.append(Piece(message, records))
             size += len(message.body)
             if parsed.received >= most or size >= SLICE_BYTES or self._roll is not None:
                 break
+        parsed.heard = gaps.take() if gaps is not None else None
         return pieces

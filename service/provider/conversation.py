@@ -100,7 +100,7 @@ class Conversation:
         self,
         early: Sequence[bytes],
         values: dict[str, Any],
-        alive: Callable[[], None],
+        alive: Callable[[float], None],
         hand_on: Callable[[list[bytes]], Awaitable[None]],
     ) -> NoReturn:
         """Subscribe and listen, speaking meanwhile, also while handing on waits for room.
@@ -108,7 +108,7 @@ class Conversation:
         Args:
             early: what came before.
             values: what messages are filled with.
-            alive: called when the provider says anything.
+            alive: called when the provider says anything, with how many seconds ago that was.
             hand_on: takes data, in order.
 
         Raises:
@@ -129,12 +129,12 @@ class Conversation:
         raise ended
 
     async def _listen(
-        self, frames: list[bytes], alive: Callable[[], None], hand_on: Callable[[list[bytes]], Awaitable[None]]
+        self, frames: list[bytes], alive: Callable[[float], None], hand_on: Callable[[list[bytes]], Awaitable[None]]
     ) -> NoReturn:
         while True:
             if frames:
-                alive()
                 data, refused = self._sorted(frames)
+                alive(0.0)
                 if data:
                     # No clock runs while this waits: it is we who are slow then, not the provider.
                     before = time.monotonic()
@@ -185,7 +185,7 @@ class Conversation:
             raise SourceRefused(f"{self._where}: subscription refused: {self._said(frame.body)}")
         return False
 
-    async def _frames(self, alive: Callable[[], None]) -> list[bytes]:
+    async def _frames(self, alive: Callable[[float], None]) -> list[bytes]:
         """Wait for messages; give none when it is time to look after the subscriptions."""
         connection, since = self._connection, self._listening_since
         idle_at = max(connection.heard_at, since) + self._manner.idle_timeout
@@ -197,7 +197,7 @@ class Conversation:
             if time.monotonic() >= max(connection.heard_at, since) + self._manner.idle_timeout:
                 raise SourceLost(f"{self._where}: silent for {self._manner.idle_timeout:g} s") from None
             if connection.heard_at > since:  # a ping or a pong: no news, but a sign of life
-                alive()
+                alive(time.monotonic() - connection.heard_at)
             return []
 
     def _now(self) -> float:

@@ -105,8 +105,8 @@ class Link(Protocol):
     def listen(self, receiver: Receiver) -> AbstractContextManager[None]:
         """Within the block, let what is posted to ``/ingest/PROVIDER/FEED`` be received."""
 
-    def alive(self) -> None:
-        """Say that the provider answers (a poll without news, a heartbeat, an acknowledgement)."""
+    def alive(self, ago: float = 0.0) -> None:
+        """Say that the provider answers, or did ``ago`` seconds ago (a poll without news, a heartbeat, a pong)."""
 
     def follow(self, subscriptions: "Tracked | None") -> None:
         """Show how these subscriptions, or rows, do from now on; None when there are none any more."""
@@ -138,6 +138,10 @@ class Source(FeedSettings):
     def parts(self) -> Sequence["Source"]:
         """Give the sources that together are this feed, each for a connection that lives and ends by itself."""
         return [self]
+
+    def resumes(self, position: Position | None) -> bool:  # noqa: ARG002  for those that need one
+        """Say whether the provider goes on from a position, so that what it said meanwhile is not missed."""
+        return self.replayable
 
     @abstractmethod
     async def run(self, link: Link) -> None:

@@ -39,6 +39,7 @@ class File(Source):
     """
 
     replayable: ClassVar[bool] = True
+    pushed: ClassVar[bool] = False
     missed: ClassVar[str] = "a file that is gone before it was read is never received"
 
     kind: Literal["file"] = "file"

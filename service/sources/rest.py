@@ -48,6 +48,7 @@ class Rest(Addressed):
     """Polls an address, ``every`` so often, and hands on each page: as one message, or a long one piece by piece."""
 
     replayable: ClassVar[bool] = True
+    pushed: ClassVar[bool] = False
     whole_sets: ClassVar[bool] = True
     missed: ClassVar[str] = "what changes twice between two polls is seen once"
 
@@ -90,7 +91,7 @@ class Rest(Addressed):
 
     @model_validator(mode="after")
     def _whole_set(self) -> "Rest":
-        if self.absent is not None and self.incremental is not None:
+        if (self.absent is not None or self.snapshot) and self.incremental is not None:
             raise ValueError("`absent` needs the full set at every poll, but `incremental` asks only for what changed")
         if self.absent is not None and self.for_each is not None:
             raise ValueError("`absent` needs one full set, but `for_each` asks for many; remove one of them")
@@ -152,7 +153,8 @@ class Rest(Addressed):
         if span is None:
             raise SourceRefused("the feed cannot be asked for a span of time: set `range`")
         params = {**self.params, **span.params(since, until)}
-        return self.model_copy(update={"params": params, "incremental": None, "absent": None, "conditional": False})
+        without = {"incremental": None, "absent": None, "snapshot": (), "conditional": False}
+        return self.model_copy(update={"params": params, **without})
 
 
 class _Walker:

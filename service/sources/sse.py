@@ -39,6 +39,10 @@ class Sse(Addressed):
     max_message: Size = Field(default=4 << 20, ge=1)
     """The most bytes of one event."""
 
+    def resumes(self, position: Position | None) -> bool:
+        """Say whether there is an event to resume from; see Source."""
+        return bool((position or {}).get("id"))
+
     async def run(self, link: Link) -> None:
         """Connect and listen; see Source."""
         stream = EventStream((link.position or {}).get("id"))

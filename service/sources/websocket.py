@@ -12,7 +12,7 @@ from yarl import URL
 from service.config.substitute import Substituted
 from service.config.units import Duration, Size
 from service.errors import SourceLost
-from service.model import Message
+from service.model import Message, Position
 from service.provider.answers import plain
 from service.provider.conversation import Conversation, Heartbeat, Manner
 from service.provider.dial import Offer, dial, ended
@@ -86,6 +86,10 @@ class WebSocket(Source):
             for part in packed(everything or (Subscription(send=None),), self.max_subscriptions)
         ]
 
+    def resumes(self, position: Position | None) -> bool:
+        """Say whether there are values to resume from; see Source."""
+        return bool(tokens.values) if (tokens := self._tokens(position)) is not None else False
+
     def secrets(self) -> Iterable[str]:
         """Give what is sent that may prove who we are; see FeedSettings."""
         sent = [step.send for step in self.handshake], self.subscribe, [each.send for each in self.subscriptions]
@@ -97,7 +101,7 @@ class WebSocket(Source):
         url = URL(self.url) if self.url is not None else provider.address("")
         where = plain(url)
         (part, *_) = self.parts()
-        tokens = Tokens(self.resume, part.model_dump()["subscriptions"], link.position) if self.resume else None
+        tokens = self._tokens(link.position)
         unable = Rule(self.resume.refuse) if self.resume is not None and self.resume.refuse is not None else None
 
         async def hand_on(bodies: list[bytes]) -> None:
@@ -128,6 +132,10 @@ class WebSocket(Source):
         finally:
             link.follow(None)
             await connection.close()
+
+    def _tokens(self, position: Position | None) -> Tokens | None:
+        (part, *_) = self.parts()
+        return Tokens(self.resume, part.model_dump()["subscriptions"], position) if self.resume else None
 
     def _manner(self) -> Manner:
         return Manner(

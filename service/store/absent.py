@@ -1,6 +1,7 @@
 """Absence: rows that a full set no longer holds are deleted or marked, in the transaction of the set's last page."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -8,9 +9,11 @@ from sqlalchemy.schema import CreateTable
 
 from service.config.modecheck import ABSENT_SINCE
 from service.config.tables import Table
+from service.store.compare import json_key, not_older
 from service.store.history import History
 from service.store.sqlstate import faults
 from service.store.tables import DIALECT
+from service.store.tombstones import burial
 from service.store.upsert import driver_of
 from service.store.write import Sweep
 
@@ -30,6 +33,7 @@ class Sweeper:
 
     def __init__(self, target: sa.Table, settings: Table, number: int, history: History | None) -> None:
         self._target = target
+        self._settings = settings
         self._key = settings.key
         self._history = history
         # The types of the configuration, not of the target: a key that the target refuses was seen all the same.
@@ -46,6 +50,8 @@ class Sweeper:
             await driver.execute(self._make)
             await driver.copy_records_to_table(self._seen.name, schema_name="pg_temp", records=sweep.keys)
         await connection.execute(self._turning(sweep))
+        if sweep.until is not None:
+            await connection.execute(self._burial(sweep.until))
         absent = await self._mark(connection, at) if sweep.mark else await self._delete(connection)
         if self._history is not None:
             await self._history.turn(connection, self.turned, at)
@@ -64,8 +70,24 @@ class Sweeper:
         absent = ~sa.exists().where(*same)
         if sweep.mark:
             absent = absent.is_distinct_from(self._target.c[ABSENT_SINCE].is_not(None))
-        scope = (self._target.c[name] == value for name, value in sweep.scope.items())
+        scope = [self._target.c[name] == value for name, value in sweep.scope.items()]
+        if sweep.until is not None:
+            version = self._target.c[self._settings.version or ""]
+            scope.append(not_older(self._until(sweep.until), version, self._settings))
         return sa.insert(self.turned).from_select(list(self._key), sa.select(*columns).where(*scope, absent))
+
+    def _burial(self, until: Any) -> sa.Insert:
+        """Build what keeps older records from bringing back what is not in a snapshot."""
+        values = (
+            sa.literal(self._target.name),
+            json_key(self.turned.c, self._settings.key),
+            sa.func.to_jsonb(self._until(until)),
+        )
+        return burial(sa.select(*values), self._target, self._settings)
+
+    def _until(self, until: Any) -> sa.ColumnElement[Any]:
+        kind = self._target.c[self._settings.version or ""].type
+        return sa.cast(sa.literal(until, kind), kind)
 
     async def _delete(self, connection: AsyncConnection) -> int:
         statement = sa.delete(self._target).where(*self._are_turned())

@@ -1,6 +1,7 @@
 """Positions: where each feed stands and its ledger, moved in the transaction that writes the rows."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -24,11 +25,15 @@ _ADD = (
     .returning(*(positions.c[name] for name in COUNTS))
 )
 _MOVE = _ADD.values(
-    {name: sa.bindparam(f"to_{name}", type_=positions.c[name].type) for name in ("lane", "sequence", "source")}
+    {
+        name: sa.bindparam(f"to_{name}", type_=positions.c[name].type)
+        for name in ("lane", "sequence", "source", "received_at")
+    }
 ).add_cte(NOTE)
+_BEGUN = ("feed", "lane", "sequence", "source", "received_at", *COUNTS)
 _BEGIN = (
     pg.insert(positions)
-    .values({name: sa.bindparam(f"new_{name}") for name in ("feed", "lane", "sequence", "source", *COUNTS)})
+    .values({name: sa.bindparam(f"new_{name}") for name in _BEGUN})
     .on_conflict_do_nothing()
     .returning(positions.c.feed)
     .add_cte(NOTE)
@@ -76,14 +81,14 @@ async def move(connection: AsyncConnection, write: Write, counts: Counts, noted:
         source = write.before.source
     if write.before is None:
         values = {"new_feed": write.feed, "new_lane": write.lane, "new_sequence": write.last, "new_source": source}
-        values |= _terms(counts, "new_")
+        values |= {"new_received_at": _received(write), **_terms(counts, "new_")}
         if (await connection.execute(_BEGIN, {**values, **noted})).first() is None:
             raise StoreLost(f"{write.feed}: its position has just been written by another transaction")
-        return Commit(write.lane, write.last, source, msgspec.structs.replace(counts))
-    values = {"to_lane": write.lane, "to_sequence": write.last, "to_source": source}
+        return Commit(write.lane, write.last, source, msgspec.structs.replace(counts), write.received_at)
+    values = {"to_lane": write.lane, "to_sequence": write.last, "to_source": source, "to_received_at": _received(write)}
     values |= {"of_feed": write.feed, **_terms(counts, "more_")}
     total = (await connection.execute(_MOVE, {**values, **noted})).one()
-    return Commit(write.lane, write.last, source, Counts(*total))
+    return Commit(write.lane, write.last, source, Counts(*total), write.received_at)
 
 
 async def lock(connection: AsyncConnection, feed: str) -> None:
@@ -104,7 +109,12 @@ def _commit(row: "sa.Row[Any] | None") -> Commit | None:
     if row is None:
         return None
     counts = Counts(**{name: getattr(row, name) for name in COUNTS})
-    return Commit(row.lane, row.sequence, row.source, counts)
+    received_at = row.received_at.timestamp() if row.received_at is not None else None
+    return Commit(row.lane, row.sequence, row.source, counts, received_at)
+
+
+def _received(write: Write) -> datetime | None:
+    return datetime.fromtimestamp(write.received_at, UTC) if write.received_at is not None else None
 
 
 def _place(commit: Commit | None) -> tuple[str, int] | None:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    Uuid,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -40,6 +41,8 @@ positions = Table(
     Column("source", JSON(none_as_null=True)),
     *_counts(),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # Of the last message whose effect is committed: up to there the tables are what was heard.
+    Column("received_at", DateTime(timezone=True)),
 )
 
 quarantine = Table(
@@ -115,4 +118,30 @@ batches = Table(
     Column("seconds", Double, nullable=False),
     Column("committed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Index("batches_committed_at", "committed_at"),
+)
+
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("feed", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("key", Text),
+    Column("from_position", BigInteger),
+    Column("to_position", BigInteger),
+    Column("from_time", DateTime(timezone=True), nullable=False),
+    Column("to_time", DateTime(timezone=True)),
+    Column("filled_by", Text),
+    Column("filled_at", DateTime(timezone=True)),
+    Index("gaps_feed_from_time", "feed", "from_time"),
+)
+
+sequences = Table(
+    "sequences",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    Column("epoch", Text),
+    Column("received_at", DateTime(timezone=True), nullable=False),
 )

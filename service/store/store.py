@@ -7,30 +7,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.config.foreach import ForEach
-from service.config.modecheck import HISTORY
 from service.config.settings import Database
 from service.config.tables import Table
 from service.errors import RowRefused, StoreLost, TableRefused
 from service.model import Commit, Counts, Row
-from service.store import batches, migrate, parents, positions, quarantine, tombstones, waiting
-from service.store.absent import Sweeper
+from service.store import batches, gaps, migrate, parents, positions, quarantine, tombstones, waiting
 from service.store.engine import open_engine, transaction
-from service.store.fold import Fold, Folded
-from service.store.found import Found
+from service.store.fold import Folded
 from service.store.history import with_history
-from service.store.isolate import refused_rows
-from service.store.partial import Partial, forget_all
+from service.store.partial import forget_all
 from service.store.schema import COUNTS
 from service.store.sqlstate import RowFault, faults
 from service.store.tables import build
-from service.store.upsert import Upsert, driver_of, lock_sql
-from service.store.write import Patience, Sweep, Write
+from service.store.write import Heard, Patience, Write
+from service.store.writer import Writer
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[AsyncConnection, Mapping[str, Folded]], Awaitable[T]]
@@ -42,13 +39,6 @@ COMMIT_SECONDS = 120.0
 PING_SECONDS = 5.0
 PRUNE_SECONDS = 3600.0
 """How often old batches are dropped, by the commit that comes next."""
-
-_TERMS = """\
-SET LOCAL lock_timeout = '10s';
-SET LOCAL idle_in_transaction_session_timeout = '120s';
-SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
-"""What holds for a transaction of ours: an ALTER TABLE elsewhere does not stop us for ever; the server does not keep
-the locks of one whose line went dead; and what is committed is on disk, because the buffer forgets it next."""
 
 
 class Store:
@@ -75,16 +65,12 @@ class Store:
     ) -> None:
         self._settings = settings
         self._tables = tables
-        self._deletable = deletable
         self._partial = partial
         self._built = build(with_history(tables), settings.schema_)
         self._engine = open_engine(url, settings.pool + 1)  # one more, so that a ping never waits for a batch
         self._turns = asyncio.Semaphore(settings.pool)
         self._idle = settings.pool
-        self._folds: dict[str, Callable[[Sequence[Row]], Folded]] = {
-            name: Folded if table.mode == "append" or name in partial else Fold(table) for name, table in tables.items()
-        }
-        self._upserts = self._upserts_with({})
+        self._writer = Writer(tables, self._built, deletable, partial)
         self._pruned_at = time.monotonic()
 
     async def __aenter__(self) -> "Store":
@@ -108,14 +94,12 @@ class Store:
                 async with self._turn() as connection:
                     await connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
                     found = await connection.run_sync(migrate.prepare, self._built, with_history(self._tables), mode)
-                    for upsert in self._upserts.values():
-                        if upsert.history is not None and mode == "create":
-                            await connection.execute(upsert.history.seed)
                     if mode == "create":
+                        await self._writer.seed(connection)
                         await forget_all(connection, set(self._tables) - set(self._partial))
         except RowFault as fault:
             raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
-        self._upserts = self._upserts_with(found)
+        self._writer.learn(found)
 
     async def missing(self) -> tuple[str, list[str]]:
         """Give the SQL that ``migrate: create`` would run, and what stands in its way; nothing is changed.
@@ -166,6 +150,34 @@ class Store:
         except RowFault as fault:
             raise TableRefused(f"{fault.detail} ({fault.reason})") from fault
 
+    async def heard(self, feed: str) -> Heard:
+        """Read the open gaps of a feed, and where its sequences stand.
+
+        Raises:
+            StoreLost: the database is away.
+            TableRefused: as for ``position``.
+        """
+        with faults():
+            async with self._turn() as connection:
+                return await gaps.recall(connection, feed)
+
+    async def fill(self, feed: str, by: str, *, ids: Sequence[UUID] = (), until: float) -> list[UUID]:
+        """Mark the open gaps of a feed that ended by a moment as filled, by the feed ``by``; return which.
+
+        Args:
+            feed: whose gaps.
+            by: the feed that repaired them.
+            ids: those gaps only; all where there are none.
+            until: the moment, in seconds since the epoch.
+
+        Raises:
+            StoreLost: the database is away.
+            TableRefused: as for ``position``.
+        """
+        with faults():
+            async with self._turn() as connection:
+                return await gaps.fill(connection, feed, by, ids=ids, until=until)
+
     async def ping(self) -> None:
         """Ask the database for a sign of life.
 
@@ -214,7 +226,7 @@ class Store:
             RowRefused: rows must be taken out first.
             TableRefused: a table is missing, changed or forbidden.
         """
-        folded = {name: self._folds[name](rows[name]) for name in sorted(rows) if rows[name]}
+        folded = self._writer.fold(rows)
         try:
             with faults():
                 async with self._turn() as connection:
@@ -267,29 +279,8 @@ class Store:
         Raises:
             RowMissing: deltas have no row, and no patience is given.
         """
-        await self._stage(connection, folded)
-        return await self._merge(connection, folded, patience)
-
-    async def _stage(self, connection: AsyncConnection, folded: Mapping[str, Folded]) -> None:
-        """Begin a transaction's work, as far as nobody else would wait for it."""
-        await self._begin(connection, folded)
-        for name, rows in folded.items():
-            if isinstance(upsert := self._upserts[name], Upsert):
-                await upsert.stage(connection, rows.rows)
-
-    async def _merge(
-        self, connection: AsyncConnection, folded: Mapping[str, Folded], patience: Patience | None
-    ) -> dict[str, Counts]:
-        tables = {}
-        for name, rows in folded.items():
-            upsert = self._upserts[name]
-            if isinstance(upsert, Partial):
-                tables[name] = await upsert.load(connection, rows.rows, patience)
-                continue
-            tables[name] = await upsert.merge(connection, rows.rows)
-            tables[name].duplicate += rows.duplicate
-            tables[name].stale += rows.stale
-        return tables
+        await self._writer.stage(connection, folded)
+        return await self._writer.merge(connection, folded, patience)
 
     async def _write(
         self, write: Write, turn: Turn | None, connection: AsyncConnection, folded: Mapping[str, Folded]
@@ -297,7 +288,7 @@ class Store:
         started = time.monotonic()
         if turn is not None:
             await connection.execute(sa.text("SELECT 1"))  # SQLAlchemy begins the transaction with its first statement
-            await self._stage(connection, folded)
+            await self._writer.stage(connection, folded)
             began = time.monotonic()
             write = msgspec.structs.replace(write, before=await turn())
             started += time.monotonic() - began
@@ -306,75 +297,49 @@ class Store:
             done = await _with_waiting(connection, write.feed, done)
             return _repeated(write, done, await batches.recall(connection, write))
         if turn is None:
-            await self._stage(connection, folded)
+            await self._writer.stage(connection, folded)
         counts = Counts()
         counts.add(write.counts)
-        tables = await self._merge(connection, folded, write.patience)
+        tables = await self._writer.merge(connection, folded, write.patience)
         if write.patience is not None:
             for name, settled in (await waiting.collect(connection, write.feed)).items():
                 tables.setdefault(name, Counts()).add(settled)
         for written in tables.values():
             counts.add(written)
         if (sweep := write.sweep) is not None:
-            gone = Counts(absent=await self._sweep(connection, sweep))
+            gone = Counts(absent=await self._writer.sweep(connection, sweep))
             tables.setdefault(sweep.table, Counts()).add(gone)
             counts.add(gone)
         await quarantine.put(connection, write.refusals)
+        if write.heard is not None:
+            await gaps.note(connection, write.feed, write.heard)
         noted = batches.noting(write, counts, time.monotonic() - started)
         commit = await positions.move(connection, write, counts, noted)
         if write.patience is not None:
             commit = await _with_waiting(connection, write.feed, commit)
-        if started - self._pruned_at > PRUNE_SECONDS:
-            self._pruned_at = started
-            await batches.prune(connection)
-            await tombstones.prune(connection)
+        await self._prune(connection)
         return commit, counts, tables
 
-    async def _begin(self, connection: AsyncConnection, names: Mapping[str, Folded]) -> None:
-        """Set the terms of the transaction, which has begun, and make its temporary tables: one round trip."""
-        script = ";\n".join([_TERMS, *(self._upserts[name].stage_sql for name in names)])
-        await (await driver_of(connection)).execute(script)
-
-    async def _sweep(self, connection: AsyncConnection, sweep: Sweep) -> int:
-        """Delete or mark what is absent from a full set."""
-        upsert, number = self._upserts[sweep.table], list(self._tables).index(sweep.table)
-        await (await driver_of(connection)).execute(lock_sql(self._built[sweep.table]))
-        sweeper = Sweeper(self._built[sweep.table], self._tables[sweep.table], number, upsert.history)
-        absent = await sweeper.sweep(connection, sweep)
-        if isinstance(upsert, Partial) and not sweep.mark:
-            await upsert.forget(connection, sweeper.turned)
-        return absent
+    async def _prune(self, connection: AsyncConnection) -> None:
+        """Drop what is kept for a while only, now and then."""
+        now = time.monotonic()
+        if now - self._pruned_at > PRUNE_SECONDS:
+            self._pruned_at = now
+            await batches.prune(connection)
+            await tombstones.prune(connection)
+            await gaps.prune(connection)
 
     async def _isolate(self, folded: Mapping[str, Folded], fault: RowFault) -> RowRefused:
         """Find the rows that a batch failed for, last row first, so that each can be taken out by its index."""
-        found: list[RowRefused] = []
         with faults():
             async with self._turn() as connection:
-                await connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
-                await self._begin(connection, folded)
-                for name, rows in folded.items():
-                    refused = await refused_rows(connection, self._upserts[name], rows.rows)
-                    found += [
-                        RowRefused(name, rows.origin(index), each.reason, each.detail)
-                        for index, each in refused.items()
-                    ]
+                found = await self._writer.refused(connection, folded)
                 await connection.rollback()
         if not found:
             raise TableRefused(f"{fault.detail} ({fault.reason}), though no single row is the cause") from fault
         first, *also = sorted(found, key=lambda refused: (refused.table, refused.row), reverse=True)
         first.also = tuple(also)
         return first
-
-    def _upserts_with(self, found: Mapping[str, Found]) -> dict[str, Upsert | Partial]:
-        made: dict[str, Upsert | Partial] = {}
-        for number, (name, table) in enumerate(self._tables.items()):
-            there, deletable = found.get(name), name in self._deletable
-            if name in self._partial:
-                made[name] = Partial(self._built[name], table, number, found=there, deletable=deletable)
-                continue
-            history = self._built.get(f"{name}{HISTORY}") if table.history else None
-            made[name] = Upsert(self._built[name], table, number, found=there, deletable=deletable, history=history)
-        return made
 
 
 async def _with_waiting(connection: AsyncConnection, feed: str, commit: Commit) -> Commit:

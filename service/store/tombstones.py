@@ -75,14 +75,19 @@ class Deletion:
         version = self._stage.c[name]
         key = json_key(self._stage.c, self._settings.key)
         rows = sa.select(sa.literal(self._target.name), key, sa.func.to_jsonb(version))
-        rows = rows.where(self._flagged, version.is_not(None))
-        insert = pg.insert(deleted).from_select(["table_name", "key", "version"], rows)
-        mine, theirs = (_typed(of, self._target.c[name]) for of in (deleted.c.version, insert.excluded.version))
-        return insert.on_conflict_do_update(
-            index_elements=["table_name", "key"],
-            set_={"version": insert.excluded.version, "deleted_at": sa.func.now()},
-            where=not_older(theirs, mine, self._settings),
-        )
+        return burial(rows.where(self._flagged, version.is_not(None)), self._target, self._settings)
+
+
+def burial(rows: "sa.Select[Any]", target: sa.Table, settings: Table) -> pg.Insert:
+    """Build the tombstones of rows that are selected as their table's name, their key and their version, as JSON."""
+    insert = pg.insert(deleted).from_select(["table_name", "key", "version"], rows)
+    like = target.c[settings.version or ""]
+    mine, theirs = (_typed(of, like) for of in (deleted.c.version, insert.excluded.version))
+    return insert.on_conflict_do_update(
+        index_elements=["table_name", "key"],
+        set_={"version": insert.excluded.version, "deleted_at": sa.func.now()},
+        where=not_older(theirs, mine, settings),
+    )
 
 
 def buried(target: sa.Table, stage: sa.Table, settings: Table, number: ColumnElement[int]) -> "sa.Select[int, Any]":

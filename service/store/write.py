@@ -1,7 +1,8 @@
 """What one transaction writes: the rows of a batch, its refusals, and the position that they bring a feed to."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
 
 import msgspec
 
@@ -17,6 +18,8 @@ class Sweep(msgspec.Struct, frozen=True):
         keys: of every record in the set, distinct, in the order of the table's key.
         mark: whether absent rows are marked, rather than deleted.
         at: when the set was complete, in seconds since the epoch.
+        until: the version that the set is of: newer rows stay, and older records of those that go come too late. None
+            where absent rows go whatever their version.
     """
 
     table: str
@@ -24,6 +27,73 @@ class Sweep(msgspec.Struct, frozen=True):
     keys: Sequence[Row]
     mark: bool
     at: float
+    until: Any = None
+
+
+Cause: TypeAlias = Literal["sequence", "reset", "refused", "reconnect", "restart", "paused", "start"]
+"""Why something was not heard: numbers are missing; numbers began anew; a message whose number is missing did not
+decode; the connection was lost; the daemon was away; the feed was paused by hand; what was before the first message is
+not known."""
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """A hole in what was heard of a feed, as it stands now.
+
+    Attributes:
+        id: tells it from others.
+        cause: why it is there.
+        from_time: when the last before it was received, in seconds since the epoch.
+        to_time: when the first after it was received; None while it lasts.
+        key: of the sequence that it is in; None where the feed has one or none.
+        from_position: the last number before it; None where it is known by time only.
+        to_position: the first number after it.
+        filled_by: the feed that repaired it.
+        filled_at: when, in seconds since the epoch; None while it is open.
+    """
+
+    id: UUID
+    cause: Cause
+    from_time: float
+    to_time: float | None = None
+    key: str | None = None
+    from_position: int | None = None
+    to_position: int | None = None
+    filled_by: str | None = None
+    filled_at: float | None = None
+
+
+class Number(msgspec.Struct, frozen=True):
+    """Where a sequence stands.
+
+    Attributes:
+        last: the greatest number that was received.
+        at: when, in seconds since the epoch.
+        epoch: what changes when the numbers begin anew.
+    """
+
+    last: int
+    at: float
+    epoch: str | None = None
+
+
+class Heard(msgspec.Struct):
+    """What was found out about what was heard of a feed, and what was not.
+
+    Attributes:
+        gaps: that are new or changed, as they stand now.
+        numbers: where sequences stand now, by key; the key of a feed's only one is empty.
+        new: the gaps that were not there before.
+    """
+
+    gaps: dict[UUID, Gap] = {}
+    numbers: dict[str, Number] = {}
+    new: set[UUID] = set()
+
+    def add(self, later: "Heard") -> None:
+        """Add what was found out after this."""
+        self.gaps |= later.gaps
+        self.numbers |= later.numbers
+        self.new |= later.new
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -56,6 +126,8 @@ class Write(msgspec.Struct, frozen=True):
         counts: what is already known of its records: ``received``, ``filtered``, ``duplicate``, ``quarantined``.
         sweep: what to do about absent rows once the rows are written.
         patience: for deltas without a row; None: they are refused.
+        received_at: when the last message was received, in seconds since the epoch.
+        heard: gaps, and where sequences stand, up to there; None where nothing was found out.
     """
 
     feed: str
@@ -69,3 +141,5 @@ class Write(msgspec.Struct, frozen=True):
     counts: Counts
     sweep: Sweep | None = None
     patience: Patience | None = None
+    received_at: float | None = None
+    heard: Heard | None = None

@@ -188,9 +188,9 @@ class Routes:
         written = [path for route in self.all for value in route.map.values() for path in value.from_]
         return [parse_path(path) for path in written if not path.startswith("$")]
 
-    def shape(self) -> Shape | None:
-        """Give the shape of what is needed of a record; None where that is the whole of it."""
-        found = [route.paths() for route in self.all]
+    def shape(self, besides: list[Path] | None) -> Shape | None:
+        """Give the shape of what is needed of a record, ``besides`` included; None where that is the whole of it."""
+        found = [besides, *(route.paths() for route in self.all)]
         found.append(self._where.paths if self._where is not None else [])
         if self._lists or any(paths is None for paths in found):
             return None

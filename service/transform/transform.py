@@ -12,6 +12,7 @@ from service.formats import Broken, Format
 from service.model import Message, Refusal, Row
 from service.transform.explain import Verdict, carried_names, refused_by_database
 from service.transform.keys import Keys
+from service.transform.numbering import Numbering
 from service.transform.routes import Routes
 from service.transform.violations import Violation, shown
 
@@ -71,8 +72,9 @@ class Transform:
         custom: the name of the user's own function that stands before it.
         traced: whether rows may be of several tables, or fewer or more than their records; see ``Mapped.origins``.
         routes: which records go where.
-        keys: gives the keys of the feed's records; None for a feed without `absent`.
+        keys: gives the keys of the feed's records; None for a feed without `absent` or `snapshot`.
         fields: the paths of a record that columns come from; none where the user's own function stands between.
+        numbering: reads the numbers of messages; None for a feed without `sequence`.
 
     Raises:
         ConfigError: a constant, default or bound does not fit its column.
@@ -92,17 +94,22 @@ class Transform:
         self.traced = routes.traced
         self.partial = any(route.partial for route in routes.all)
         self.keys: Keys | None = None
-        if settings.absent is not None:
+        if settings.absent is not None or settings.snapshot:
             (route,) = routes.all
             self.keys = Keys(route.columns, tables[route.name].key, route.map, routes.kinds)
         self.fields = routes.fields() if settings.transform is None else []
         self._run = routes.compile()
         self._read: Callable[[Message], list[Any]] | None = None
+        self.numbering: Numbering | None = None
+        if settings.sequence is not None:
+            self.numbering = Numbering(feed, settings.sequence, self._format, settings.records)
         needs_whole = settings.transform is not None or settings.on_drift == "quarantine"
-        shape = None if needs_whole else routes.shape()
+        shape = None if needs_whole else routes.shape(self.numbering.paths if self.numbering is not None else [])
         if shape is not None and (read := self._format.typed(self._records, shape.type)) is not None:
             self._read = read
             self._run_narrow = routes.compile(shape)
+            if self.numbering is not None:
+                self.numbering.narrow(shape)
         self._decoded: tuple[Message | None, list[Any]] = (None, [])
 
     def decode(self, message: Message) -> list[Any]:

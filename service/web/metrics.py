@@ -28,7 +28,7 @@ class Metrics(Collector):
         size = CounterMetricFamily("headrace_received_bytes", "Bytes of those messages.", labels=["feed"])
         records = CounterMetricFamily("headrace_records", "Records by what became of them.", labels=["feed", "outcome"])
         reconnects = CounterMetricFamily("headrace_feed_reconnects", "Starts after the first.", labels=["feed"])
-        gaps = CounterMetricFamily("headrace_feed_gaps", "Times a feed without replay was away.", labels=["feed"])
+        gaps = CounterMetricFamily("headrace_feed_gaps", "Gaps written to headrace.gaps.", labels=["feed"])
         paused = CounterMetricFamily("headrace_source_paused_seconds", "Time spent waiting for room.", labels=["feed"])
         conflated = CounterMetricFamily(
             "headrace_conflated_messages", "Messages dropped for newer ones, as the buffer was full.", labels=["feed"]
@@ -41,7 +41,7 @@ class Metrics(Collector):
                 conflated.add_metric([line.name], line.inlet.conflated)
                 size.add_metric([line.name], line.inlet.bytes_received)
                 reconnects.add_metric([line.name], line.feed.reconnects)
-                gaps.add_metric([line.name], line.feed.gaps)
+                gaps.add_metric([line.name], line.gaps.found if line.gaps is not None else 0)
                 paused.add_metric([line.name], line.inlet.paused_seconds)
         rows = CounterMetricFamily("headrace_rows", "Rows by what became of them.", labels=["table", "outcome"])
         for table, counts in self._overview.tables().items():
@@ -73,12 +73,14 @@ class Metrics(Collector):
         )
         silence = GaugeMetricFamily("headrace_feed_silence_seconds", "Time since the last data.", labels=["feed"])
         fresh = GaugeMetricFamily("headrace_feed_freshness_seconds", "Silence that makes it stale.", labels=["feed"])
+        missing = GaugeMetricFamily("headrace_feed_open_gaps", "Gaps that nothing has filled.", labels=["feed"])
         held = GaugeMetricFamily("headrace_queue_bytes", "Bytes waiting.", labels=["queue", "feed"])
         room = GaugeMetricFamily("headrace_queue_capacity_bytes", "The most that may wait.", labels=["queue", "feed"])
         for line in self._overview.lines:
             up.add_metric([line.name], float(line.feed is not None and line.feed.up))
             lag.add_metric([line.name], line.lag())
             tripped.add_metric([line.name], float(line.breaker.reason is not None))
+            missing.add_metric([line.name], line.gaps.open if line.gaps is not None else 0)
             if line.feed is not None:
                 stale.add_metric([line.name], float(line.feed.state == "stale"))
                 silence.add_metric([line.name], line.feed.silence or 0.0)
@@ -90,7 +92,7 @@ class Metrics(Collector):
                 room.add_metric(["inlet", line.name], line.inlet.capacity)
                 held.add_metric(["buffer", line.name], stat.bytes)
                 room.add_metric(["buffer", line.name], stat.max_bytes)
-        yield from (up, lag, tripped, stale, silence, fresh, held, room)
+        yield from (up, lag, tripped, stale, silence, fresh, missing, held, room)
 
     def _histograms(self) -> Iterator[Metric]:
         rows = HistogramMetricFamily("headrace_batch_rows", "Rows of a batch.", labels=["feed"])

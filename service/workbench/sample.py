@@ -70,7 +70,7 @@ class Sampling:
         """Receive nothing."""
         return nullcontext()
 
-    def alive(self) -> None:
+    def alive(self, ago: float = 0.0) -> None:
         """Nobody asks."""
 
     def follow(self, subscriptions: Tracked | None) -> None:

@@ -28,7 +28,8 @@ def test_check_of_the_example_says_what_it_means(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "acme.fixtures" in done.stdout
     assert "acme.scores" in done.stdout
-    assert "best effort" in done.stdout
+    assert "acme.scores (websocket) into matches: at least once" in done.stdout
+    assert "fixtures is asked anew" in done.stdout
 
 
 def test_check_never_shows_a_secret(tmp_path: Path) -> None:

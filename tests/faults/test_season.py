@@ -50,7 +50,14 @@ async def _until_equal(daemon: Daemon, providers: Providers, database: str) -> d
             break
         await asyncio.sleep(0.25)
     assert found == expected
-    status = await daemon.until(lambda status: status["ledger"]["in_flight"] == 0 and status["buffer"]["messages"] == 0)
+    status = await daemon.until(
+        lambda status: (
+            status["ready"]
+            and status["ledger"]["received"] > 0
+            and status["ledger"]["in_flight"] == 0
+            and status["buffer"]["messages"] == 0
+        )
+    )
     assert balanced(status)
     await _nothing_twice(database, status)
     return status
@@ -114,7 +121,7 @@ async def test_a_database_that_stops_and_starts_costs_nothing(cluster: Cluster, 
 
 
 async def test_a_provider_that_cuts_connections_leaves_no_hole_in_the_table(database: str, tmp_path: Path) -> None:
-    faults = Faults(poison=POISON)
+    faults = Faults(poison=POISON, drop=0.01)
     async with (
         Providers(speed=150, total=1500, audience=1, faults=faults) as providers,
         Daemon(tmp_path, _environ(providers, database)) as daemon,
@@ -125,6 +132,13 @@ async def test_a_provider_that_cuts_connections_leaves_no_hole_in_the_table(data
         status = await _until_equal(daemon, providers, database)
         assert status["feeds"]["acme.scores"]["reconnects"] >= 4
         assert status["feeds"]["acme.scores"]["gaps"] >= 4
+        status = await daemon.until(lambda status: status["feeds"]["acme.scores"]["open_gaps"] == 0)
+        query = "select cause, count(*), count(filled_at) filled from headrace.gaps group by cause"
+        gaps = {row["cause"]: row for row in await rows(database, query)}
+        assert sum(row["count"] for row in gaps.values()) == status["feeds"]["acme.scores"]["gaps"]
+        assert all(row["count"] == row["filled"] for row in gaps.values())
+        assert gaps["reconnect"]["count"] >= 4
+        assert gaps["sequence"]["count"] >= 1
         assert status["feeds"]["acme.fixtures"]["gaps"] == 0
 
 

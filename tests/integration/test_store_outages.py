@@ -11,7 +11,7 @@ import pytest
 
 from service.errors import PositionTaken, StoreLost, TableRefused
 from service.model import Counts, Row
-from service.store import store as store_module
+from service.store import writer as writer_module
 from service.store.store import Store
 from tests.postgres import Cluster
 from tests.proxy import Proxy
@@ -172,7 +172,7 @@ async def test_a_database_that_does_not_exist_is_named(postgres: Cluster) -> Non
 async def test_a_locked_table_is_not_waited_for_for_ever(
     store: Store, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.store._TERMS", "SET LOCAL lock_timeout = '100ms'")
+    monkeypatch.setattr("service.store.writer._TERMS", "SET LOCAL lock_timeout = '100ms'")
     async with session(database) as other, other.transaction():
         await other.execute("LOCK TABLE matches")
         with pytest.raises(StoreLost, match="lock timeout"):
@@ -182,7 +182,7 @@ async def test_a_locked_table_is_not_waited_for_for_ever(
 async def test_a_transaction_whose_line_went_dead_is_ended_by_the_server(
     store: Store, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.store._TERMS", store_module._TERMS.replace("'120s'", "'1s'"))
+    monkeypatch.setattr("service.store.writer._TERMS", writer_module._TERMS.replace("'120s'", "'1s'"))
     parts = urlsplit(database)
     async with Proxy("127.0.0.1", parts.port or 0) as proxy:
         url = parts._replace(netloc=f"postgres@{proxy.address}").geturl()

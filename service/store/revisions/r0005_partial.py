@@ -5,7 +5,7 @@ from alembic.operations import Operations
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 
 def upgrade(op: Operations) -> None:

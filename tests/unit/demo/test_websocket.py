@@ -155,6 +155,7 @@ async def test_a_new_subscriber_gets_a_snapshot_of_the_live_matches_before_the_n
     snapshot = [message for message in messages if message["seq"] == sequences[0]]
     assert len(snapshot) > 1
     assert {message["data"]["st"] for message in snapshot} == {"live"}
+    assert [message for message in messages if message.get("snapshot")] == snapshot
     assert all(later - earlier == 1 for earlier, later in pairwise(sequences[len(snapshot) - 1 :]))
     changes = {entry.sequence: entry for entry in providers.oracle().log if isinstance(entry, Change)}
     expected = {
@@ -182,6 +183,25 @@ async def test_chance_cuts_connections_too() -> None:
     async with Providers(speed=0, audience=1, faults=faults) as providers, _subscribed(providers) as connection:
         with pytest.raises(ConnectionClosedError):
             await _drain(connection)
+
+
+async def test_chance_drops_changes_and_leaves_their_numbers_out() -> None:
+    providers = Providers(total=300, speed=0, audience=1, heartbeat=None, faults=Faults(drop=0.2))
+    async with providers, _subscribed(providers) as connection:
+        await providers.finished()
+        published = [entry.sequence for entry in list(providers.oracle().log)[OPENING:]]
+        heard = [(await _hear(connection))["seq"]]
+        while heard[-1] < max(published) - 20:
+            heard.append((await _hear(connection))["seq"])
+    assert set(heard) < set(range(published[0], heard[-1] + 1))
+
+
+async def test_chance_drops_no_poison() -> None:
+    providers = Providers(total=200, speed=0, audience=1, heartbeat=None, faults=Faults(drop=1.0, poison=0.3))
+    async with providers, _subscribed(providers) as connection:
+        await providers.finished()
+        bodies = [entry.body for entry in providers.oracle().log if isinstance(entry, Poison)]
+        assert [await connection.recv(decode=False) for _ in bodies] == bodies
 
 
 async def test_speed_is_events_a_second() -> None:

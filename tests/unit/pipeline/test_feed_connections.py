@@ -11,6 +11,7 @@ from service.config.settings import Provider as ProviderSettings
 from service.errors import SourceLost, SourceRefused
 from service.model import Message
 from service.pipeline.feed import Feed
+from service.pipeline.gaps import META
 from service.pipeline.inlet import Inlet
 from service.provider import Provider
 from service.sources import Link, Source
@@ -65,10 +66,11 @@ async def run_until(tested: Feed, condition: Callable[[], bool]) -> None:
     stop = asyncio.Event()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         appending = group.create_task(tested._inlet.run())
-        group.create_task(tested.run(stop))
+        running = group.create_task(tested.run(stop))
         while not condition():
             await asyncio.sleep(0.005)
         stop.set()
+        await running
         await tested.settled()
         appending.cancel()
 
@@ -78,10 +80,21 @@ async def stays(link: Link) -> None:
     await asyncio.Event().wait()
 
 
-async def bodies(lane: Any) -> list[bytes]:
+async def kept(lane: Any) -> list[Message]:
     lane.close()
     group = await lane.read(0, 1 << 20)
-    return [message.body for message in group.messages] if group is not None else []
+    return list(group.messages) if group is not None else []
+
+
+async def bodies(lane: Any) -> list[bytes]:
+    return [message.body for message in await kept(lane) if message.meta is None]
+
+
+async def causes(lane: Any) -> list[str]:
+    """Give why nobody listened, as often as it was noted."""
+    return [
+        message.meta[META]["cause"] for message in await kept(lane) if message.meta and "cause" in message.meta[META]
+    ]
 
 
 def says(*numbers: int, then: Act = stays) -> Act:
@@ -107,8 +120,8 @@ async def test_the_first_copy_wins_and_one_that_dies_is_no_outage() -> None:
     await run_until(tested, lambda: tested.reconnects >= 1)
     assert tested.state in {"live", "quiet"}
     assert tested.up
-    assert tested.gaps == 0
     assert tested.last_error == "cut"
+    assert set(await causes(lane)) == {"restart"}  # before this run, and after it
     assert await bodies(lane) == [b"1", b"2", b"3", b"4", b"5"]
     shown = tested.connections()
     assert [each["first"] for each in shown] == [3, 2]
@@ -116,9 +129,9 @@ async def test_the_first_copy_wins_and_one_that_dies_is_no_outage() -> None:
 
 
 async def test_all_copies_down_is_one_gap_and_an_outage() -> None:
-    tested, _ = await feed(part(says(1, then=lost), says(1, then=lost), lost), copies=2)
+    tested, lane = await feed(part(says(1, then=lost), says(1, then=lost), lost), copies=2)
     await run_until(tested, lambda: tested.reconnects >= 2 and tested.state == "reconnecting")
-    assert tested.gaps >= 1
+    assert set(await causes(lane)) == {"restart", "reconnect"}
 
 
 async def test_a_feed_is_as_well_as_the_worst_of_its_parts() -> None:
@@ -207,3 +220,32 @@ async def test_a_stale_subscription_makes_the_feed_stale_unless_another_copy_has
     tested, _ = await feed(part(follows("stale"), follows("live")), copies=2)
     await run_until(tested, lambda: len([each for each in tested.connections() if "subscriptions" in each]) == 2)
     assert tested.state != "stale"
+
+
+async def test_a_connection_listens_once_all_that_it_subscribes_to_is_confirmed() -> None:
+    class Confirmed:
+        what = "subscriptions"
+
+        def __init__(self) -> None:
+            self.pending = 2
+
+        def counts(self) -> dict[str, int]:
+            return {"pending": self.pending} if self.pending else {"silent": 2}
+
+        def troubles(self) -> dict[str, str]:
+            return {}
+
+    confirmed, heard = Confirmed(), list[bool]()
+
+    async def act(link: Link) -> None:
+        link.follow(confirmed)
+        for pending in (2, 1, 0):
+            confirmed.pending = pending
+            link.alive()
+            heard.append(not tested._coverage._away)
+        await stays(link)
+
+    tested, lane = await feed(part(act))
+    await run_until(tested, lambda: len(heard) == 3 and len(lane._messages) == 2)
+    assert heard == [False, False, True]
+    assert [sorted(message.meta[META]) for message in lane._messages][:2] == [["cause", "from"], ["to"]]

@@ -9,7 +9,7 @@ from service.config.tables import Table
 from service.errors import FormatError
 from service.model import Message
 from service.pipeline.batch import Batches, Parsed
-from service.pipeline.rollcall import RollCall
+from service.pipeline.rollcall import RollCall, snapshot_of
 from service.sources.rest import Rest
 from service.store.write import Sweep
 from service.transform.transform import Piece, Transform
@@ -119,3 +119,19 @@ async def test_a_batch_ends_with_the_set() -> None:
         batch = await batches.take(60)  # at once, however long it may linger
     assert batch is not None
     assert batch.write("acme.all", "lane", None).sweep is sweep
+
+
+def test_a_snapshot_is_of_one_value_and_of_the_greatest_version_in_it() -> None:
+    roll = Roll(absent=None, snapshot=["id"])
+    made = Table.model_validate({**TABLE.model_dump(), "version": "n"})
+    assert roll.transform.keys is not None
+    roll.call = RollCall("acme.all", "t", roll.transform.keys, mark=False, snapshot=snapshot_of(["id"], made))
+    found = roll.page([record(1, 7), record(1, 9), record(1, 8)], "one")
+    assert found is not None
+    assert (found.scope, found.until) == ({"source": "acme", "id": 1}, 9)
+    assert roll.page([record(1, 7), record(2, 9)], "two") is None
+    assert roll.call.trouble == "absent rows stay: a snapshot of 2 different values of id, not of one"
+    assert roll.page([], "three") is None
+    again = roll.page([record(2, 3)], "four")
+    assert again is not None
+    assert (again.scope["id"], again.until) == (2, 3)

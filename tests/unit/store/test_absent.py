@@ -133,3 +133,20 @@ async def test_keys_that_the_users_own_table_could_not_hold_were_seen_all_the_sa
         counts = await feed.load([], "sides", Sweep("sides", {}, [("home",), ("nowhere",)], mark=False, at=0.0))
     assert counts.absent == 1
     assert await rows_of(database, "SELECT side FROM sides") == [("home",)]
+
+
+SNAPSHOTS = {"levels": table(["symbol", "level"], {"symbol": "text", "level": "integer", "u": "integer"}, "u")}
+
+
+async def test_a_snapshot_leaves_what_is_newer_and_keeps_what_is_older_from_coming_back(database: str) -> None:
+    async with store_of(database, SNAPSHOTS, deletable=["levels"]) as store:
+        await store.prepare()
+        feed, query = Feed(store), "select symbol, level, u from levels order by 1, 2"
+        await feed.load([("a", 1, 5, False), ("a", 2, 8, False), ("a", 3, 11, False), ("b", 1, 5, False)], "levels")
+        taken = Sweep("levels", {"symbol": "a"}, [("a", 2)], mark=False, at=1.0, until=10)
+        counts = await feed.load([("a", 2, 10, False)], "levels", taken)
+        assert (counts.updated, counts.absent) == (1, 1)
+        assert await rows_of(database, query) == [("a", 2, 10), ("a", 3, 11), ("b", 1, 5)]
+        counts = await feed.load([("a", 1, 9, False), ("b", 1, 6, False)], "levels")
+        assert (counts.stale, counts.updated) == (1, 1)
+        assert (await feed.load([("a", 1, 12, False)], "levels")).inserted == 1
