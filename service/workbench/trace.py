@@ -9,6 +9,7 @@ from service.buffer.peek import peek
 from service.config.settings import Config
 from service.errors import FormatError
 from service.model import Commit, Message
+from service.pipeline.gaps import META as GAP
 from service.store.review import Entry, Review, Selection
 from service.transform.custom import attempts, function_of
 from service.transform.explain import Verdict
@@ -102,6 +103,8 @@ class Tracer:
             for lane, group in peek(self._config.buffer.path, feed):
                 done = at.sequence if at is not None and at.lane == lane else 0
                 for sequence, message in enumerate(group.messages, group.first):
+                    if GAP in (message.meta or {}):  # a message of our own
+                        continue
                     for trace in await self._of_message(feed, "buffer", message):
                         if sequence > done and trace.is_loaded:
                             trace.outcome, trace.because = "waiting", "is in the buffer, not loaded yet"

@@ -48,7 +48,7 @@ def message(number: int, n: int = 1) -> Message:
 async def loading(store: Store, lane: Lane) -> AsyncIterator[Loader]:
     """Transform and load what the lane holds until it is closed."""
     transform = Transform("acme.things", FEED, TABLES)
-    batches, ledger = Batches(transform, Bounds(max_rows=ROWS, max_wait=0.0)), Ledger()
+    batches, ledger = Batches(transform, Bounds(max_rows=ROWS)), Ledger()
     breaker, tap = Breaker("acme.things", 0), Tap(transform, FEED, TABLES)
     loader = Loader("acme.things", store, lane, batches, ledger, breaker, tap)
     await loader.position()
