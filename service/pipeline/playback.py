@@ -14,7 +14,7 @@ from service.sources import Link, Source
 
 GROUP = 200
 """Messages handed on at a time, where their time does not matter."""
-_NOT_PLAYED = {"when_full", "freshness", "sequence", "on_gap", "absent"}
+_NOT_PLAYED = {"when_full", "freshness", "sequence", "on_gap", "absent", "wait_for_row"}
 """What is about a live source only: a hole in a recording is not repaired by asking now. And rows are absent from a
 full set when that is received, not for ever after."""
 

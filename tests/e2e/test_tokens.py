@@ -89,7 +89,8 @@ async def test_a_feed_lives_through_ended_tokens_kills_and_maintenance(database:
     (refused,) = await rows(database, "select reason, message from headrace.quarantine")
     assert (refused["reason"], refused["message"]) == ("source: no data", PAGE)
     (table,) = await rows(database, "select count(*), max(id) from readings")
-    assert table["count"] == table["max"] == acme.polls
+    # A poll whose answer the kill or the stop cut off brought nothing: Acme gives each reading once.
+    assert acme.polls - 2 <= table["count"] <= table["max"] <= acme.polls
     assert stat.S_IMODE((tmp_path / "secrets" / "acme.json").stat().st_mode) == 0o600
     told = daemon.log.read_text()
     assert told.count("answer ignored") == 2  # once a run

@@ -139,7 +139,7 @@ async def test_after_kill_9_all_but_the_last_block_can_be_read(folder: Path) -> 
         process.kill()
         await process.communicate()
     bodies = [message.body for message in messages(file)]
-    assert bodies[:1000] == [b'{"type":"price","id":"k%d","v":%d,"p":%d,"seq":%d}' % (n * 7 % 50, n, n * 3, n)
+    assert bodies[:1000] == [b'{"type":"price","id":"k%d","v":%d,"p":%d,"seq":%d,"epoch":1}' % (n * 7 % 50, n, n * 3, n)
                              for n in range(1, 1001)]  # fmt: skip
 
 
