@@ -93,10 +93,11 @@ class Daemon:
         gc.freeze()  # what is there now stays for good: later collections need not look at it
         gc.set_threshold(COLLECT_EVERY, 20, 20)
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as around:
+            floor = asyncio.Lock()
             for name, settings in config.providers.items():
                 provider = await stack.enter_async_context(Provider(name, settings, config.secrets))
                 overview.lines += [
-                    Line(f"{name}.{feed}", cast("Source", source), provider, config, store)
+                    Line(f"{name}.{feed}", cast("Source", source), provider, config, store, floor=floor)
                     for feed, source in settings.feeds.items()
                 ]
             for name, (_, feed) in config.feeds().items():

@@ -47,6 +47,7 @@ class Line:
         config: the whole.
         store: that the rows go to.
         key: the name that position and ledger are kept under; by default the feed's own.
+        floor: shared by all lines that run side by side; see Worker.
 
     Attributes:
         name: ``provider.feed``.
@@ -60,7 +61,15 @@ class Line:
     """
 
     def __init__(
-        self, name: str, source: Source, provider: Provider, config: Config, store: Store, key: str | None = None
+        self,
+        name: str,
+        source: Source,
+        provider: Provider,
+        config: Config,
+        store: Store,
+        key: str | None = None,
+        *,
+        floor: asyncio.Lock | None = None,
     ) -> None:
         self.name = name
         self._key = key or name
@@ -69,6 +78,7 @@ class Line:
         self.started = asyncio.Event()
         self.ledger = Ledger()
         self._source = source
+        self._floor = floor or asyncio.Lock()
         self._provider = provider
         self._config = config
         self._store = store
@@ -155,7 +165,7 @@ class Line:
             wait=self._wait_for_row,
             gaps=self.gaps,
         )
-        worker = Worker(lane, self._transform, batches, self.ledger, self.breaker, self.tap, self._extras)
+        worker = Worker(lane, self._transform, batches, self.ledger, self.breaker, self.tap, self._extras, self._floor)
         standing = asyncio.Event()
         async with self.tap, asyncio.TaskGroup() as loading:
             loading.create_task(self._load(loader, worker, batches, prepared, standing), name=f"{self.name} load")

@@ -61,6 +61,8 @@ class Worker:
         breaker: says whether they may go on.
         tap: shows them to those who listen.
         extras: what else the feed has.
+        floor: is held while records are decoded or mapped. The workers of all feeds share it, so that however many of
+            them are busy, one turn of the loop holds one slice of their work.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Worker:
         breaker: Breaker,
         tap: Tap,
         extras: Extras | None = None,
+        floor: asyncio.Lock | None = None,
     ) -> None:
         self._lane = lane
         self._transform = transform
@@ -80,6 +83,7 @@ class Worker:
         self._breaker = breaker
         self._tap = tap
         self._roll, self._function, self._window, self._drift, self._gaps = extras or Extras()
+        self._floor = floor or asyncio.Lock()
         self._slice = SLICE
 
     async def run(self, after: int) -> None:
@@ -107,9 +111,11 @@ class Worker:
         """
         parsed = Parsed()
         if self._drift is not None and self._drift.is_due():
-            self._look(self._drift, messages[first])
+            async with self._floor:
+                self._look(self._drift, messages[first])
             await asyncio.sleep(0)  # a page took its time to decode, as it does below
-        *pieces, last = self._decode(messages, first, min(self._slice, self._batches.room), parsed)
+        async with self._floor:
+            *pieces, last = self._decode(messages, first, min(self._slice, self._batches.room), parsed)
         self._ledger.decoded(parsed.received)
         if len(last.records) > self._slice:
             await asyncio.sleep(0)  # a page took its time to decode
@@ -133,7 +139,8 @@ class Worker:
             stages.append(self._drift.apply(pieces))
         if self._function is not None:
             stages.append(await self._function.apply(stages[-1].pieces if stages else pieces))
-        mapped = self._timed(stages[-1].pieces if stages else pieces)
+        async with self._floor:
+            mapped = self._timed(stages[-1].pieces if stages else pieces)
         for stage in stages:
             parsed.received += stage.added
             self._ledger.decoded(stage.added)
