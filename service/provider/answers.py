@@ -53,8 +53,8 @@ def retry_after(value: str | None) -> float | None:
     """
     if value is None:
         return None
-    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
-        return float(value)
+    if re.fullmatch(r"[0-9]{1,9}", seconds := value.strip()):
+        return float(seconds)
     try:
         date = parsedate_to_datetime(value)
     except ValueError:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -65,6 +65,7 @@ def test_retry_after_in_the_past_is_now() -> None:
     assert retry_after(format_datetime(datetime(2015, 10, 21, tzinfo=UTC), usegmt=True)) == 0
 
 
+@example("0\x1f")
 @given(st.text(max_size=60))
 def test_any_retry_after_is_survived(value: str) -> None:
     seconds = retry_after(value)
