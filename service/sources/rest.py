@@ -38,7 +38,7 @@ from service.watermark import Incremental, newest, reach_back
 
 log = structlog.get_logger()
 
-HOLD_BYTES = 8 << 20
+HOLD_BYTES = 4 << 20
 """Bytes of a long body that are held back until it is known whether they are those of the last answer."""
 PAGES = 5_000
 """The most pages of which is remembered what they held."""
