@@ -207,7 +207,9 @@ class Line:
         standing.set()
         async with asyncio.TaskGroup() as committing:
             committing.create_task(loader.run(), name=f"{self.name} loader")
-            beside = [committing.create_task(loader.settle(), name=f"{self.name} waiting")]
+            beside: list[asyncio.Task[None]] = []
+            if self._wait_for_row is not None or self.ledger.waiting:  # or it had deltas when it ran before
+                beside.append(committing.create_task(loader.settle(), name=f"{self.name} waiting"))
             if self._repair is not None:
                 beside.append(committing.create_task(self._repair.run(), name=f"{self.name} repair"))
             async with batches:
