@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.store import direct
 from tests.pgbouncer import Bouncer
 from tests.postgres import POSTGRES_15, Cluster, needs_postgres_15
 
@@ -83,3 +84,10 @@ def bouncer(postgres: Cluster, tmp_path: Path) -> Iterator[Bouncer]:
     started.start()
     yield started
     started.stop()
+
+
+@pytest.fixture(params=["staged", "direct"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a test's few rows written through a temporary table, as many rows are, and then as few rows are."""
+    if request.param == "staged":
+        monkeypatch.setattr(direct, "FEW", 0)

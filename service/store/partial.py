@@ -75,10 +75,12 @@ class Partial:
         stage_sql: makes the temporary table, which has the very types of the target and goes with the transaction.
         sieve_sql: None: a delta alone need not satisfy the constraints that its row does.
         history: None: none is kept of such a table.
+        few: 0: what is merged with what is there is always staged.
     """
 
     sieve_sql = None
     history = None
+    few = 0
 
     def __init__(
         self, target: sa.Table, settings: Table, number: int, *, found: Found | None = None, deletable: bool = False

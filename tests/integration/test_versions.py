@@ -11,6 +11,8 @@ from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 from tests.unit.store.deltas import Deltas
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 MATCHES = table("id", {"id": "text", "v": "integer", "odds": {"type": "decimal", "null": True},
                        "tags": {"type": "text", "list": True, "null": True}}, "v", indexes=[["v"]])  # fmt: skip
 

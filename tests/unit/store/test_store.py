@@ -14,6 +14,8 @@ from service.model import Commit, Counts, Refusal, Row
 from service.store.store import Store
 from tests.store_feed import Feed, rows_of, store_of, table
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 NUMBER = {"type": "integer", "null": True}
 MATCHES = table("id", {"id": "text", "version": NUMBER, "score": NUMBER}, "version")
 TABLES = {"matches": MATCHES, "keys": table("id", {"id": "text"}), "plain": table("id", {"id": "text", "n": "integer"})}
