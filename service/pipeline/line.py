@@ -261,6 +261,7 @@ class Line:
             "messages": inlet.messages,
             "rate": round(inlet.rate(), 2),
             "lag_s": round(self.lag(), 3),
+            "breaker_open": self.breaker.reason is not None,
             "last_error": self.breaker.reason or loader.trouble or feed.last_error,
             **({"absent": self._roll.trouble or "ok"} if self._roll is not None else {}),
             "drift": self._drift.status() if self._drift is not None else [],
