@@ -91,7 +91,7 @@ class Daemon:
         config, overview = self._config, self.overview
         gc.collect()
         gc.freeze()  # what is there now stays for good: later collections need not look at it
-        gc.set_threshold(COLLECT_EVERY, 20, 20)
+        gc.set_threshold(COLLECT_EVERY, 5, 5)  # a lost connection that outlived one of them waits for five
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as around:
             floor = asyncio.Lock()
             for name, settings in config.providers.items():
