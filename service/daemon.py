@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import cast
 
 import structlog
-from sqlalchemy import make_url
 
 from service.buffer.select import open_buffer
 from service.config.settings import Config
@@ -76,7 +75,8 @@ class Daemon:
                     Store(config.database, config.tables, url, config.deletable(), config.partial()) as store,
                     asyncio.timeout(None) as self._deadline,
                 ):
-                    self.overview.database_url = make_url(url).render_as_string(hide_password=True)
+                    if config.database.url.get_secret_value() == "embedded":
+                        self.overview.database_url = url
                     await self._run_lines(buffer, store)
             except TimeoutError:
                 if self._deadline is None or not self._deadline.expired():

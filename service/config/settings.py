@@ -20,6 +20,23 @@ def _absolute(url: str) -> str:
     return url
 
 
+_HOST = r"(\[[^\]]*\]|[^\s/?#@:,\[\]]*)(:[0-9]*)?"
+_POSTGRES = re.compile(
+    rf"(postgres|postgresql|postgresql\+asyncpg)://([^\s/?#]*@)?{_HOST}(,{_HOST})*(/[^\s/?#]*)?(\?\S*)?"
+)
+
+
+def _postgres(url: SecretStr) -> SecretStr:
+    if (
+        url.get_secret_value() != "embedded" and _POSTGRES.fullmatch(url.get_secret_value()) is None
+    ):  # not shown: as above
+        raise ValueError(
+            "this is not the address of a PostgreSQL; write postgresql://user:password@host:5432/name, with"
+            " / ? # in the password as %2F %3F %23, or `embedded`"
+        )
+    return url
+
+
 SECRETS = Path("data/secrets")
 """Where renewed refresh tokens are kept, unless configured otherwise."""
 
@@ -43,7 +60,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
 class Database(Settings):
     """The Postgres that the tables live in."""
 
-    url: SecretStr = SecretStr("embedded")
+    url: Annotated[SecretStr, AfterValidator(_postgres)] = SecretStr("embedded")
     """postgresql://user:password@host:port/name for any PostgreSQL 14+, or `embedded`: one that we run."""
     schema_: str = Field(default="public", alias="schema")
     """The schema of the configured tables."""

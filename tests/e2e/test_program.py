@@ -1,6 +1,7 @@
 """The program from the outside: commands, exit codes, endpoints."""
 
 import asyncio
+import importlib.metadata
 import json
 import os
 import re
@@ -23,6 +24,11 @@ def headrace(*arguments: str, folder: Path, **environ: str) -> subprocess.Comple
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environ}, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    done = headrace("--version", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"headrace {importlib.metadata.version('headrace')}\n")
 
 
 def test_check_of_the_example_says_what_it_means(tmp_path: Path) -> None:
