@@ -121,6 +121,8 @@ async def test_the_endpoints_tell_the_state_and_guard_the_commands(database: str
             assert 'headrace_records_total{feed="acme.scores",outcome="loaded"}' in metrics
             assert 'headrace_feed_up{feed="acme.fixtures"} 1.0' in metrics
             assert 'headrace_ready{check="database"} 1.0' in metrics
+            told = set(re.findall(r"^# HELP (\w+)", metrics, re.MULTILINE))
+            assert set(re.findall(r"\bheadrace_(?!schema)\w+", (ROOT / "docs/operations.md").read_text())) <= told
             assert "Headrace" in (await daemon.get("/"))[1]
             assert "demo" not in json.dumps(status)
 

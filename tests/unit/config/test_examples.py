@@ -15,7 +15,7 @@ from service.config.load import loads
 from service.workbench.cases import read_cases
 
 ROOT = Path(__file__).parents[3]
-PAGES = ["README.md", "docs/commands.md", "docs/configuration.md", "docs/operations.md"]
+PAGES = ["README.md", "docs/commands.md", "docs/configuration.md"]
 TABLES: dict[str, Any] = {
     "matches": {
         "key": ["provider", "match_id"],
