@@ -258,6 +258,7 @@ class Line:
             "state": self.state,
             "tables": list(self._transform.tables),
             "last_message_at": feed.last_message_at,
+            "last_commit_at": self.ledger.last_commit_at,
             "messages": inlet.messages,
             "rate": round(inlet.rate(), 2),
             "lag_s": round(self.lag(), 3),
