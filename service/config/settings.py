@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 
 from service.config.answers import ErrorRule, LimitHeaders
 from service.config.connectors import Connector, OneOf, Settings
@@ -154,6 +154,12 @@ class Provider(Settings):
     """The longest that a connection, or the next bytes of an answer, may take."""
     feeds: dict[Name, Annotated[FeedSettings, OneOf("service.sources")]] = Field(min_length=1)
     """The live sources, by name."""
+    _hidden: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def hidden(self) -> list[str]:
+        """What variables put into addresses, parameters and bodies: it is not to be shown."""
+        return self._hidden
 
 
 class Config(Settings):
