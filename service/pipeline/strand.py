@@ -268,6 +268,7 @@ class Strand:
 
     async def _rest(self, condition: str, reason: str, delay: float) -> None:
         """Say what happened, once per change, and wait."""
+        reason = self.provider.blanked(reason)  # its address may hold a secret, too
         if self.condition != condition or self.last_error != reason:
             shown = {"state": condition, "reason": reason, "retry_in_s": round(delay, 1), **self._which()}
             log.warning("feed not live", feed=self.feed, **shown)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.config.foreach import ForEach, Value
-from service.errors import FormatError, HeadraceError, SourceRefused
+from service.errors import FormatError, HeadraceError, SourceLost, SourceRefused
 from service.model import Message, Position
 from service.pipeline.events import first_of
 from service.pipeline.feed import RowsOf
@@ -122,7 +122,7 @@ async def sample(
             receiving.cancel()
     except ExceptionGroup as failed:
         if not link.messages:  # what came before the line went dead is a sample, too
-            _raise(failed)
+            _raise(failed, provider)
     return link.messages
 
 
@@ -186,7 +186,7 @@ def count(transform: Transform, message: Message) -> int:
         return 0
 
 
-def _raise(failed: ExceptionGroup[Exception]) -> None:
+def _raise(failed: ExceptionGroup[Exception], provider: Provider) -> None:
     """Raise what the source raised by itself, out of the groups around it."""
     expected = failed.subgroup(HeadraceError)
     if expected is None:
@@ -194,4 +194,6 @@ def _raise(failed: ExceptionGroup[Exception]) -> None:
     error: BaseException = expected
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, SourceLost | SourceRefused):
+        error.reason = provider.blanked(error.reason)
     raise error from None
