@@ -512,3 +512,50 @@ async def test_a_provider_that_will_not_let_us_resume_is_subscribed_to_anew_and_
             daemon.stop()
     assert found == [("reconnect", None, None, "exchange.all")]
     assert subscribed == [{"op": "subscribe"}, {"op": "subscribe", "clk": "c1"}, {"op": "subscribe"}]
+
+
+async def test_a_subscription_that_falls_silent_is_a_gap_from_its_last_data_on(database: str, tmp_path: Path) -> None:
+    heard = asyncio.Event()
+    told: list[float] = []
+
+    async def talk(connection: ServerConnection) -> None:
+        subscribed = 0
+        async for text in connection:
+            told.append(time.time())
+            if orjson.loads(text)["op"] == "subscribe":
+                subscribed += 1
+                await connection.send('{"type":"subscribed"}')
+                await connection.send(orjson.dumps({"type": "price", "id": "k1", "v": subscribed, "p": 1}), text=True)
+            if subscribed == 2:
+                heard.set()
+
+    async def answer(_asked: Asked) -> web.StreamResponse:
+        return web.Response(body=b'[{"id":"k0","v":9,"p":9}]', content_type="application/json")
+
+    more = "on_gap: {refetch: all}"
+    config = CONFIG.replace(
+        "subscribe: [{op: subscribe}]",
+        "subscriptions: [{send: {op: subscribe}, data: {type: price}, unsubscribe: {op: leave}, freshness: 1s}]",
+    )
+    async with serve(talk, "127.0.0.1", 0, close_timeout=0.1) as server, Site(answer) as site:
+        address = f"127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        values = {"database": database, "folder": tmp_path / "spool", "site": site.url, "port": "0"}
+        daemon = Daemon(loads(config % {**values, "address": address, "more": more}, "test", {}))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(daemon.run())
+            await is_ready(daemon)
+            async with asyncio.timeout(PATIENCE):
+                await heard.wait()
+            found = await until(database, GAPS, all_filled(1))
+            times = await fetch(
+                database,
+                "select extract(epoch from from_time), extract(epoch from to_time) from headrace.gaps"
+                " where cause = 'stale' order by from_time limit 1",
+            )
+            daemon.stop()
+    assert found[0] == ("stale", None, None, "exchange.all")
+    ((since, to),) = times
+    subscribed, left, again = told[:3]
+    assert float(since) <= left - 0.9
+    assert abs(float(since) - subscribed) < left - float(since)
+    assert float(to) >= again
