@@ -26,6 +26,7 @@ from service.sources import Idle
 from service.sources.rest import Rest
 from service.store.store import Store
 from service.store.write import Gap
+from service.transform.numbering import whole
 
 log = structlog.get_logger()
 
@@ -175,10 +176,11 @@ class Repair:
         reached: int | None = None
         for message in messages:
             try:
-                number = int(lookup(cast("Format", form).document(message), path))
-            except (FormatError, TypeError, ValueError):
+                number = whole(lookup(cast("Format", form).document(message), path))
+            except FormatError:
                 continue
-            reached = number if reached is None else max(reached, number)
+            if number is not None:
+                reached = number if reached is None else max(reached, number)
         if reached is None or reached < beyond - 1:
             said = f"reaches only to {reached}" if reached is not None else f"has no number at {self._settings.number}"
             raise SourceLost(f"the answer {said}; it is to reach to {beyond - 1}")

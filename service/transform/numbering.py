@@ -86,7 +86,7 @@ class Numbering:
         other = "None" if shape is None else f"{code.constant(self._compile(None))}(r, m)"
         code.add(f"if type(r) not in {code.constant(kinds)}:", f"    return {other}")
         code.add(*(shape.lines if shape is not None else ()))
-        whole, text = code.constant(_whole), code.constant(_text)
+        number, text = code.constant(whole), code.constant(_text)
         for name, path in settings.paths().items():
             emit_fetch(code, (path,), self._feed, lists=shape is None, shape=shape)
             if name in {"key", "epoch"}:
@@ -94,7 +94,7 @@ class Numbering:
                 code.add(f"{name} = v if {fits} else {text}(v)")
             else:
                 fits = f"type(v) is int and {-MAX_NUMBER} < v < {MAX_NUMBER}"
-                code.add(f"{name} = v if {fits} else {whole}(v)", f"if {name} is None:", "    return None")
+                code.add(f"{name} = v if {fits} else {number}(v)", f"if {name} is None:", "    return None")
         code.add(*(("if key is None:", "    return None") if settings.key is not None else ("key = ''",)))
         code.add(*(() if settings.epoch is not None else ("epoch = None",)))
         first, last = ("field", "field") if settings.field is not None else ("first", "last")
@@ -127,10 +127,10 @@ def _guarded(read: Callable[[Any, Message], Numbered | None]) -> Callable[[Any, 
     return guarded
 
 
-def _whole(value: Any) -> int | None:
-    """Give a number that is written as text or with a fraction of zero; None for anything else."""
+def whole(value: Any) -> int | None:
+    """Give a number, though written as text or with a fraction of zero; None for what is none, or too great."""
     try:
-        number = Decimal(value) if isinstance(value, str | Decimal) else None
+        number = Decimal(value) if isinstance(value, str | Decimal) or type(value) is int else None
         found = int(number) if number is not None and abs(number) < MAX_NUMBER else None
     except ArithmeticError:
         return None
