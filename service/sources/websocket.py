@@ -121,7 +121,9 @@ class WebSocket(Source):
         try:
             handshake = Handshake(connection, where, provider.said, tokens.values if tokens is not None else {})
             await handshake.run(self.handshake)
-            subscriptions = Subscriptions(part.subscriptions, self.acknowledge, self.freshness, where, provider.said)
+            subscriptions = Subscriptions(
+                part.subscriptions, self.acknowledge, self.freshness, where, provider.said, link.missed
+            )
             link.follow(subscriptions)
             conversation = Conversation(connection, self._manner(), subscriptions, where, provider.said)
             await conversation.run(handshake.early, handshake.values, link.alive, hand_on)
