@@ -67,10 +67,10 @@ def cluster_15(_template_15: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     private.remove()
 
 
-@pytest.fixture(scope="module", params=["18", pytest.param("15", marks=needs_postgres_15)])
+@pytest.fixture(scope="module", params=["default", pytest.param("15", marks=needs_postgres_15)])
 def any_postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A running cluster of each major version that is at hand."""
-    template: Cluster = request.getfixturevalue("_template" if request.param == "18" else "_template_15")
+    """A running cluster of each major version that is at hand: the wheel's, or the chosen one, and Debian's."""
+    template: Cluster = request.getfixturevalue("_template_15" if request.param == "15" else "_template")
     shared = template.clone(tmp_path_factory.mktemp(f"postgres_{request.param}") / "data")
     shared.start()
     yield shared
