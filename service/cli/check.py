@@ -58,7 +58,8 @@ def _lines(meaning: Meaning) -> Iterator[Text]:
     for feed in meaning.feeds:
         yield Text.assemble((feed.name, "bold"), f" ({feed.kind}) into {feed.table}: ", (feed.guarantee, "bold"))
         yield Text(f"  {feed.loss}")
-        yield from (Text(f"  {sentence}") for sentence in (feed.calls, *feed.deletes, *feed.partial) if sentence)
+        sentences = (feed.calls, *feed.deletes, *feed.partial, feed.breaker)
+        yield from (Text(f"  {sentence}") for sentence in sentences if sentence)
     for table in meaning.tables:
         yield Text.assemble((table.name, "bold"), f": {table.columns} columns{_rules(table)}")
     yield Text.assemble(("database", "bold"), f": {meaning.database}")
