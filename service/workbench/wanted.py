@@ -1,7 +1,7 @@
 """A key that is asked for: read from the command line, and found again in records."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from service.config.feeds import MapValue
@@ -94,9 +94,10 @@ class Finder:
         raw = raw.replace(b"\0", b"")  # so that UTF-16 is read as well, as far as it is ASCII
         return any(words and all(word.search(raw) for word in words) for words in self._spoken)
 
-    def values(self, row: Row) -> dict[str, Any]:
-        """Give a row by column."""
-        return dict(zip(self._columns, row, strict=False))
+    def values(self, row: Row, carried: Collection[str] | None) -> dict[str, Any]:
+        """Give a row by column; of a delta the columns that it carries."""
+        named = zip(self._columns, row, strict=False)
+        return {name: value for name, value in named if carried is None or name in carried}
 
 
 def _needles(route: Route, settings: Table, key: Mapping[str, Any]) -> list[bytes]:
