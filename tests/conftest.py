@@ -5,11 +5,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from service.store import direct
 from tests.pgbouncer import Bouncer
 from tests.postgres import POSTGRES_15, Cluster, needs_postgres_15
 
+settings.register_profile("untimed", deadline=None)  # how long an example takes on a busy machine says nothing
+settings.load_profile("untimed")
 _numbers = count(1)
 
 
