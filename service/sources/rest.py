@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import uuid4
 
@@ -26,22 +27,18 @@ from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
 from service.provider.answer import Answer
 from service.provider.answers import plain
+from service.provider.aside import HOLD_BYTES, Aside
 from service.provider.binding import bound
 from service.provider.rounds import Outlet, Rounds
 from service.provider.rules import Rules
-from service.provider.standing import Standing, digest
+from service.provider.standing import PAGES, Standing, digest
 from service.provider.walk import Walk
 from service.schedule import Cron, Schedule, Zone
 from service.sources import Addressed, Link, query
 from service.spans import Range
-from service.watermark import Incremental, newest, reach_back
+from service.watermark import Incremental, newest
 
 log = structlog.get_logger()
-
-HOLD_BYTES = 4 << 20
-"""Bytes of a long body that are held back until it is known whether they are those of the last answer."""
-PAGES = 5_000
-"""The most pages of which is remembered what they held."""
 
 
 class Rest(Addressed):
@@ -185,7 +182,9 @@ class _Walker:
         self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
         self._looks = self._paginator is not None or self._field is not None
         # No more closely than paging and the cursor need: the transform decodes what is mapped.
-        self._read = self._format.typed(rest.records, narrowed(self._field)) or self._decode
+        self._read = self._format.typed(rest.records, narrowed(self._field)) or (
+            lambda message: self._format.decode(message, rest.records)
+        )
         self._glance = self._format.glance(self._paginator.reads if self._paginator is not None else None)
 
     async def poll(self) -> Position:
@@ -277,11 +276,8 @@ class _Walker:
 
     def _params(self, step: Step) -> dict[str, str]:
         params: dict[str, Any] = {**self._rest.params, **step.params}
-        incremental = self._rest.incremental
-        if incremental is not None:
-            cursor = self._standing.position.get("cursor")
-            since = incremental.start if cursor is None else reach_back(cursor, incremental.lookback)
-            params |= {} if since is None else {incremental.param: since}
+        if self._rest.incremental is not None:
+            params |= self._rest.incremental.params(self._standing.position.get("cursor"))
         return query(params)
 
     async def _fetch(self, step: Step) -> Answer:
@@ -293,24 +289,42 @@ class _Walker:
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
         terms: dict[str, Any] = {"weight": rest.weight, "rules": self._rules}
-        async with provider.request(rest.method, url, headers=headers, body=body, **terms) as response:
-            answer = Answer(url, response, rest.max_body, self._params(step))
-            if not answer.has_body:
-                return answer
-            async with aclosing(answer.chunks(provider, self._rules)) as chunks:
-                pieces = cut(chunks, self._format, answer.meta, rest.records, rest.max_body)
-                async with aclosing(pieces):
-                    async for piece, is_last in pieces:
-                        place = {"set": self._set, "page": self._number, "last": False}
-                        answer.message = Message(piece.body, time.time(), None, {**answer.meta, **place, **piece.meta})
-                        self._number += 1
-                        if not is_last:
-                            answer.hold()
-                            if not self._compares or answer.held_bytes > HOLD_BYTES:
-                                answer.is_cut = True
-                                await self._look(answer, answer.held)
-                                await self._let_go(answer)
+        with Aside() as aside:
+            async with provider.request(rest.method, url, headers=headers, body=body, **terms) as response:
+                answer = await self._receive(Answer(url, response, rest.max_body, self._params(step)), aside)
+            if aside.size and self._standing.unchanged(answer) is None:
+                await self._cut_loose(answer, aside)
         return answer
+
+    async def _receive(self, answer: Answer, aside: Aside) -> Answer:
+        """Receive a body; what may be as it was waits, beyond a little on disk."""
+        if not answer.has_body:
+            return answer
+        rest, waits = self._rest, self._compares and not self._is_set and self._standing.knows(answer.url)
+        async with aclosing(answer.chunks(self._link.provider, self._rules)) as chunks:
+            pieces = cut(chunks, self._format, answer.meta, rest.records, rest.max_body)
+            async with aclosing(pieces):
+                async for piece, is_last in pieces:
+                    place = {"set": self._set, "page": self._number, "last": False}
+                    answer.message = Message(piece.body, time.time(), None, {**answer.meta, **place, **piece.meta})
+                    self._number += 1
+                    if is_last:
+                        continue
+                    answer.hold()
+                    if self._compares and answer.held_bytes <= HOLD_BYTES:
+                        continue
+                    if waits and not answer.is_cut and await asyncio.to_thread(aside.put, answer.held):
+                        answer.release()
+                    else:
+                        await self._cut_loose(answer, aside)
+        return answer
+
+    async def _cut_loose(self, answer: Answer, aside: Aside) -> None:
+        """Hand on the pieces that came so far."""
+        answer.is_cut, held = True, answer.release()
+        for answer.held in chain(([message] for message in aside.take()), [held]):
+            await self._look(answer, answer.held)
+            await self._let_go(answer)
 
     async def _look(self, answer: Answer, messages: Sequence[Message]) -> None:
         """Note what paging and the cursor need of some messages; between two of them others have their turn."""
@@ -324,9 +338,6 @@ class _Walker:
             answer.count += len(records)
             if self._field is not None:
                 answer.high = newest([answer.high, *(lookup(record, self._field) for record in records)])
-
-    def _decode(self, message: Message) -> list[Any]:
-        return self._format.decode(message, self._rest.records)
 
     async def _page(self, answer: Answer) -> Page:
         """Give what paging needs.

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from service.errors import SourceLost
-from service.sources.rest import HOLD_BYTES
+from service.provider.aside import HOLD_BYTES
 from tests.collector import Collector, polling, running
 from tests.site import Asked, Site
 
@@ -293,3 +293,18 @@ async def test_many_polls_of_a_changing_walk_hand_on_all_that_ever_changed() -> 
                 held[page[0] % 100 if page[0] >= 100 else page[0]] = page
             assert [held[each] for each in range(6)] == book.pages
             await asyncio.sleep(0)
+
+
+async def test_a_body_longer_than_what_is_held_in_memory_is_known_again_and_handed_on_whole_once_it_changed() -> None:
+    records = [{"n": number, "text": "x" * 1000} for number in range(3 * HOLD_BYTES // 1000)]
+    async with Site(lambda _asked: web.json_response(records)) as site, polling(site, {}) as (source, link):
+        async with running(source, link):
+            await link.until(lambda: len(link.polls) == 1)
+            for change in (False, True, False):
+                if change:
+                    records[-1]["text"] = "another"
+                first, polls = len(link.messages), len(link.polls)
+                link.poll()
+                await link.until(lambda polls=polls: len(link.polls) > polls)  # type: ignore[misc]
+                found = [record for body in link.bodies[first:] for record in orjson.loads(body)]
+                assert found == (records if change else [])
