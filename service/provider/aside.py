@@ -1,6 +1,6 @@
 """Where the pieces of a long answer wait on disk until it is known whether it is the one that was there before."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from tempfile import TemporaryFile
 from typing import IO, Any, Self
@@ -24,7 +24,7 @@ class Aside:
         self.size = 0
         self._stack = ExitStack()
         self._file: IO[bytes] | None = None
-        self._waiting: list[tuple[int, float, dict[str, Any] | None]] = []
+        self._waiting: list[tuple[int, float, Mapping[str, Any] | None]] = []
 
     def __enter__(self) -> Self:
         return self
