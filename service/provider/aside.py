@@ -39,7 +39,7 @@ class Aside:
             return False
         try:
             # Without a buffer of its own: what the disk refuses must not come up again at the next call.
-            self._file = self._file or self._stack.enter_context(TemporaryFile(buffering=0))
+            self._file = self._file or self._stack.enter_context(TemporaryFile(buffering=0))  # noqa: SIM115
             if self._file.write(bodies) != len(bodies):
                 return False
         except OSError:

@@ -297,14 +297,14 @@ async def test_many_polls_of_a_changing_walk_hand_on_all_that_ever_changed() -> 
 
 async def test_a_body_longer_than_what_is_held_in_memory_is_known_again_and_handed_on_whole_once_it_changed() -> None:
     records = [{"n": number, "text": "x" * 1000} for number in range(3 * HOLD_BYTES // 1000)]
-    async with Site(lambda _asked: web.json_response(records)) as site, polling(site, {}) as (source, link):
-        async with running(source, link):
-            await link.until(lambda: len(link.polls) == 1)
-            for change in (False, True, False):
-                if change:
-                    records[-1]["text"] = "another"
-                first, polls = len(link.messages), len(link.polls)
-                link.poll()
-                await link.until(lambda polls=polls: len(link.polls) > polls)  # type: ignore[misc]
-                found = [record for body in link.bodies[first:] for record in orjson.loads(body)]
-                assert found == (records if change else [])
+    site_of = Site(lambda _asked: web.json_response(records))
+    async with site_of as site, polling(site, {}) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        for change in (False, True, False):
+            if change:
+                records[-1]["text"] = "another"
+            first, polls = len(link.messages), len(link.polls)
+            link.poll()
+            await link.until(lambda polls=polls: len(link.polls) > polls)  # type: ignore[misc]
+            found = [record for body in link.bodies[first:] for record in orjson.loads(body)]
+            assert found == (records if change else [])
