@@ -1,6 +1,8 @@
 """The command line: ``headrace COMMAND``, or ``python -m service COMMAND``."""
 
+import importlib.metadata
 import sys
+from typing import Annotated
 
 import typer
 
@@ -27,17 +29,33 @@ def main() -> None:
     sys.path.append("")  # the user's own modules lie beside where it is started; what is installed comes first
     app = typer.Typer(
         name="headrace",
-        help="Live provider feeds into correct, current Postgres tables.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_options)
     plain = (run, demo, check, infer, preview, backfill, record, replay, status, top, tap, explain, schema, ddl)
     for command in plain:
         app.command(command.__name__)(command)
     app.command("test")(run_cases)
     app.add_typer(quarantine)
     app()
+
+
+def _tell(asked: bool) -> None:  # noqa: FBT001  typer hands it so
+    """Print the version."""
+    if asked:
+        typer.echo(f"headrace {importlib.metadata.version('headrace')}")
+        raise typer.Exit
+
+
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Live provider feeds into correct, current Postgres tables."""
 
 
 if __name__ == "__main__":

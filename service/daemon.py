@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import cast
 
 import structlog
-from sqlalchemy import make_url
 
 from service.buffer.select import open_buffer
 from service.config.settings import Config
@@ -76,7 +75,8 @@ class Daemon:
                     Store(config.database, config.tables, url, config.deletable(), config.partial()) as store,
                     asyncio.timeout(None) as self._deadline,
                 ):
-                    self.overview.database_url = make_url(url).render_as_string(hide_password=True)
+                    if config.database.url.get_secret_value() == "embedded":
+                        self.overview.database_url = url
                     await self._run_lines(buffer, store)
             except TimeoutError:
                 if self._deadline is None or not self._deadline.expired():
@@ -91,7 +91,7 @@ class Daemon:
         config, overview = self._config, self.overview
         gc.collect()
         gc.freeze()  # what is there now stays for good: later collections need not look at it
-        gc.set_threshold(COLLECT_EVERY, 20, 20)
+        gc.set_threshold(COLLECT_EVERY, 5, 5)  # a lost connection that outlived one of them waits for five
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as around:
             floor = asyncio.Lock()
             for name, settings in config.providers.items():

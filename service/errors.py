@@ -11,7 +11,6 @@ HeadraceError
  |    |-- TokenRefused    the token has ended: the provider's client fetches a new one and asks again, once
  |    `-- WalkRefused     a page cannot be asked for: the walk through the pages starts anew, once
  |-- FormatError       bytes that do not decode: quarantine, with the raw bytes
- |-- BufferDamaged     a message in the middle of the buffer is rotten: an alarm that names what is lost
  |-- StoreLost         the database is away or asks for patience: the same batch again, for ever
  |-- RowRefused        the database refused one row: that row to quarantine, the others again
  |-- TableRefused      a table is missing, changed or forbidden: its feeds park in the buffer until it heals
@@ -123,10 +122,6 @@ class WalkRefused(SourceRefused):
 
 class FormatError(HeadraceError):
     """The bytes of a message are not what the format says."""
-
-
-class BufferDamaged(HeadraceError):
-    """A stored message no longer has the bytes that were written."""
 
 
 class StoreLost(HeadraceError):

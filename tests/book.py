@@ -17,10 +17,15 @@ SYMBOLS = ("A", "B", "C")
 PRICES = 150
 """So many that most levels are never told of again: what is wrong once stays wrong."""
 
+NO_LEVEL = {"side": "bid", "price": -1, "q": 0}
+"""Begins each snapshot, so that an empty one says of which symbol it is, too."""
+
 
 def levels(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Make records of the levels of a delta or a snapshot: a `transform` of the configuration."""
     for message in messages:
+        if "U" not in message:
+            yield {**NO_LEVEL, "s": message["s"], "u": message["u"]}
         yield from ({**level, "s": message["s"], "u": message["u"]} for level in message["levels"])
 
 
@@ -62,6 +67,14 @@ class Books:
         self._past[symbol].append(self._snapshot(symbol))
         told = [{"side": side, "price": price, "q": quantity} for (side, price), quantity in changes.items()]
         return orjson.dumps({"s": symbol, "U": first, "u": self.numbers[symbol], "levels": told})
+
+    def empty(self, symbol: str) -> bytes:
+        """Take all levels of a book away, of which nobody is told; give the message that follows."""
+        self.books = {key: quantity for key, quantity in self.books.items() if key[0] != symbol}
+        self.numbers[symbol] += 2
+        self._past[symbol].append(self._snapshot(symbol))
+        number = self.numbers[symbol]
+        return orjson.dumps({"s": symbol, "U": number, "u": number, "levels": []})
 
     def rows(self) -> list[tuple[str, str, int, int]]:
         """Give what the table must hold."""

@@ -42,6 +42,7 @@ class Collector:
         self.heard = 0.0
         self.polls: list[float] = []
         self.tracked: Tracked | None = None
+        self.lapses: list[float] = []
         self.emitting = 0
         self.room = asyncio.Event()
         self.room.set()
@@ -82,6 +83,9 @@ class Collector:
         self.lives += 1
         self.heard = time.monotonic() - ago
         self._changed.set()
+
+    def missed(self, ago: float) -> None:
+        self.lapses.append(ago)
 
     def follow(self, subscriptions: Tracked | None) -> None:
         self.tracked = subscriptions or self.tracked

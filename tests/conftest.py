@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.store import direct
 from tests.pgbouncer import Bouncer
 from tests.postgres import POSTGRES_15, Cluster, needs_postgres_15
 
@@ -66,10 +67,10 @@ def cluster_15(_template_15: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     private.remove()
 
 
-@pytest.fixture(scope="module", params=["18", pytest.param("15", marks=needs_postgres_15)])
+@pytest.fixture(scope="module", params=["default", pytest.param("15", marks=needs_postgres_15)])
 def any_postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A running cluster of each major version that is at hand."""
-    template: Cluster = request.getfixturevalue("_template" if request.param == "18" else "_template_15")
+    """A running cluster of each major version that is at hand: the wheel's, or the chosen one, and Debian's."""
+    template: Cluster = request.getfixturevalue("_template_15" if request.param == "15" else "_template")
     shared = template.clone(tmp_path_factory.mktemp(f"postgres_{request.param}") / "data")
     shared.start()
     yield shared
@@ -83,3 +84,10 @@ def bouncer(postgres: Cluster, tmp_path: Path) -> Iterator[Bouncer]:
     started.start()
     yield started
     started.stop()
+
+
+@pytest.fixture(params=["staged", "direct"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a test's few rows written through a temporary table, as many rows are, and then as few rows are."""
+    if request.param == "staged":
+        monkeypatch.setattr(direct, "FEW", 0)

@@ -1,5 +1,6 @@
 """Real PostgreSQL clusters for tests and benchmarks: made once, stopped, killed and started at will."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,9 @@ CHEAP = {
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 """Debian's PostgreSQL 15; with TLS, which the wheel's PostgreSQL 18 is built without."""
 
+CHOSEN = os.environ.get("HEADRACE_TEST_POSTGRES")
+"""The folder with ``initdb``, ``pg_ctl`` and ``postgres`` of the version to test against; unset: the wheel's."""
+
 needs_postgres_15 = pytest.mark.skipif(not POSTGRES_15.is_dir(), reason="needs Debian's package postgresql-15")
 
 
@@ -37,8 +41,8 @@ class Cluster:
     def __init__(self, data: Path, settings: dict[str, str] | None = None, programs: Path | None = None) -> None:
         self.data = data
         self.port = free_port()
-        self._programs = programs
-        self._binaries = Binaries.embedded() if programs is None else Binaries(programs)
+        self._programs = Path(CHOSEN) if programs is None and CHOSEN else programs
+        self._binaries = Binaries.embedded() if self._programs is None else Binaries(self._programs)
         self._settings = {
             **(CHEAP if settings is None else settings),
             "listen_addresses": "127.0.0.1",

@@ -73,6 +73,13 @@ class BoundedLane(ABC):
         A number that the lane never gave (the disk lost what it had acknowledged, or an old copy of the folder was put
         back) moves the numbering on, so that no number is used twice.
         """
+        if not self._forgotten and through < self._oldest() - 1:
+            log.error(
+                "the database ends before the buffer begins: it is an older copy; ask anew for what lies between",
+                feed=self.feed,
+                loaded=through,
+                buffer_begins=self._oldest(),
+            )
         if through > self._forgotten:
             self._forgotten = through
             await self._drop(through)

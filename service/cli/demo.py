@@ -58,7 +58,7 @@ async def _tell(daemon: Daemon) -> None:
         f"    {page}/          the dashboard\n"
         f"    {page}/status    the state and the ledger, as JSON\n"
         f"    {page}/metrics   Prometheus metrics\n"
-        f"    psql '{overview.database_url}' -c '{query}'\n"
+        f"    psql \"{overview.database_url or '$DATABASE_URL'}\" -c '{query}'\n"
         f"  Ctrl-C drains and stops.\n",
         file=sys.stderr,
         flush=True,

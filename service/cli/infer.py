@@ -76,10 +76,10 @@ async def _of_url(url: URL, kind: str | None, headers: list[str]) -> tuple[Seque
     name = snake(words[0] if words else url.host)
     name = name if re.match(r"[a-z]", name) else "provider"
     origin = str(url.origin())
-    whole = {"url": origin, "feeds": {name: {"kind": "rest", "into": "-", "map": {}}}}
+    whole = {"url": origin, "headers": asked, "feeds": {name: {"kind": "rest", "into": "-", "map": {}}}}
     async with (
         Provider(name, ProviderSettings.model_validate(whole)) as provider,
-        provider.request("GET", url, headers=asked) as response,
+        provider.request("GET", url) as response,
     ):
         body = await provider.read(response, MAX_BYTES)
         decoder = decoder_of(kind or format_of(body, url.path, response.headers.get("Content-Type", "")))

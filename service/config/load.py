@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from yarl import URL
 
 from service.config.document import parse
 from service.config.feedcheck import check_feeds
@@ -19,6 +20,9 @@ from service.config.substitute import Unsubstituted, substitute
 from service.config.tablecheck import check_tables
 from service.config.wording import report_errors
 from service.errors import ConfigError, Problem
+
+_SENT = frozenset({"url", "path", "params", "body"})
+"""Keys under which stands what is sent, besides headers."""
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -70,7 +74,20 @@ def loads(text: str, name: str, environ: Mapping[str, str]) -> Config:
     problems = report.problems()
     if config is None or problems:
         raise ConfigError(problems) from None
+    _hide(config, report)
     return config
+
+
+def _hide(config: Config, report: Report) -> None:
+    """Note what variables put into what is sent; not into a host: errors must say of whom they are."""
+    for path, (_, text) in report.substituted.items():
+        if path[0] != "providers" or not _SENT.intersection(path[2:]):
+            continue
+        provider = config.providers[str(path[1])]
+        if path[2] == "feeds" and getattr(provider.feeds[str(path[3])], "kind", "") == "file":
+            continue  # its path is sent to nobody
+        host = URL(text).authority if "url" in path else ""
+        provider.hidden.extend(part for part in text.hidden if part not in host and "://" not in part)
 
 
 def _substituted(value: Any, path: Steps, environ: Mapping[str, str], report: Report) -> Any:

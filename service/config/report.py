@@ -7,6 +7,7 @@ from typing import Any
 
 from service.config.document import Document
 from service.config.paths import Path, dotted
+from service.config.substitute import Substituted
 from service.errors import Problem
 
 _SHOWN = 60
@@ -21,7 +22,7 @@ class Report:
     """
 
     def __init__(self, name: str, document: Document) -> None:
-        self.substituted: dict[Path, tuple[str, str]] = {}
+        self.substituted: dict[Path, tuple[str, Substituted]] = {}
         self._name = name
         self._document = document
         self._problems: dict[Path, Problem] = {}

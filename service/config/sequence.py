@@ -10,6 +10,9 @@ from service.config.units import Duration
 MAX_NUMBER = 1 << 62
 """Numbers from here on are not understood: they would not fit where positions are kept."""
 
+MAX_KEY = 500
+"""Characters of a `key` or an `epoch`; longer ones are not understood: the index of those that are kept has no room."""
+
 
 class OnGap(Settings):
     """What repairs a gap: a rest feed of the same provider is asked anew."""

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 
 from service.config.answers import ErrorRule, LimitHeaders
 from service.config.connectors import Connector, OneOf, Settings
@@ -17,6 +17,23 @@ from service.config.units import Duration, Rates, Size
 def _absolute(url: str) -> str:
     if re.match(r"(https?|wss?)://[^\s/]", url) is None:  # the value is not shown: it may hold a password
         raise ValueError("this is not an absolute URL; write https:// (or http://, wss://, ws://) and a host")
+    return url
+
+
+_HOST = r"(\[[^\]]*\]|[^\s/?#@:,\[\]]*)(:[0-9]*)?"
+_POSTGRES = re.compile(
+    rf"(postgres|postgresql|postgresql\+asyncpg)://([^\s/?#]*@)?{_HOST}(,{_HOST})*(/[^\s/?#]*)?(\?\S*)?"
+)
+
+
+def _postgres(url: SecretStr) -> SecretStr:
+    if (
+        url.get_secret_value() != "embedded" and _POSTGRES.fullmatch(url.get_secret_value()) is None
+    ):  # not shown: as above
+        raise ValueError(
+            "this is not the address of a PostgreSQL; write postgresql://user:password@host:5432/name, with"
+            " / ? # in the password as %2F %3F %23, or `embedded`"
+        )
     return url
 
 
@@ -43,7 +60,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
 class Database(Settings):
     """The Postgres that the tables live in."""
 
-    url: SecretStr = SecretStr("embedded")
+    url: Annotated[SecretStr, AfterValidator(_postgres)] = SecretStr("embedded")
     """postgresql://user:password@host:port/name for any PostgreSQL 14+, or `embedded`: one that we run."""
     schema_: str = Field(default="public", alias="schema")
     """The schema of the configured tables."""
@@ -137,6 +154,12 @@ class Provider(Settings):
     """The longest that a connection, or the next bytes of an answer, may take."""
     feeds: dict[Name, Annotated[FeedSettings, OneOf("service.sources")]] = Field(min_length=1)
     """The live sources, by name."""
+    _hidden: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def hidden(self) -> list[str]:
+        """What variables put into addresses, parameters and bodies: it is not to be shown."""
+        return self._hidden
 
 
 class Config(Settings):

@@ -119,12 +119,6 @@ def _twins(group: Sequence[Candidate]) -> int:
     return len(stems) - len(set(stems))
 
 
-def _tells_apart(group: Sequence[Candidate], records: Sequence[Any]) -> bool:
-    """Whether no two records agree in these; those that lack one of them are not looked at."""
-    found = [values for record in records if None not in (values := _values(group, record))]
-    return len(set(found)) == len(found)
-
-
 def _distinct(group: Sequence[Candidate], records: Sequence[Any]) -> int:
     return len({_values(group, record) for record in records})
 

@@ -130,23 +130,22 @@ class Feed:
 
     def confirmed(self, strand: Strand, at: float) -> None:
         """Note that a strand listens; see Hub."""
-        self._mark(self._coverage.confirmed(strand.part, strand.copy, at))
+        self._mark(self._coverage.confirmed(strand.part, strand.copy, at), "reconnect")
 
-    def lost(self, strand: Strand) -> None:
+    def lost(self, strand: Strand, cause: Cause) -> None:
         """Note that a strand does not listen any more; see Hub."""
         resumes = self._source.resumes(strand.position)
         if strand.resumed and not resumes:
-            self._mark(self._coverage.refused(strand.part, strand.copy))
+            self._mark(self._coverage.refused(strand.part, strand.copy), cause)
         else:
-            self._mark(self._coverage.lost(strand.part, strand.copy, self._heard(strand), resumes=resumes))
+            self._mark(self._coverage.lost(strand.part, strand.copy, self._heard(strand), resumes=resumes), cause)
 
     def _heard(self, strand: Strand) -> float | None:
         """Give up to when a strand has heard all that was said; who is posted to needs no sign of life."""
         return time.time() if self._source.listens and strand.heard is not None else strand.heard
 
-    def _mark(self, marks: Sequence[Away | Back]) -> None:
+    def _mark(self, marks: Sequence[Away | Back], cause: Cause) -> None:
         """Let it be known, in the order of the messages, that nobody listens or that all is heard again."""
-        cause: Cause = "reconnect" if self._resumed.is_set() else "paused"
         self._marks += _messages(marks, cause)
         self._marked.set()
 

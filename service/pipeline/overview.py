@@ -24,7 +24,7 @@ class Overview:
         prepared: set once the tables exist.
         draining: whether the daemon is on its way out.
         port: of the web server, once it listens.
-        database_url: of the database, without its password.
+        database_url: of the embedded database; empty while there is none.
     """
 
     def __init__(self, config: Config) -> None:

@@ -83,6 +83,9 @@ class _Within:
     def alive(self, ago: float = 0.0) -> None:
         self._link.alive(ago)
 
+    def missed(self, ago: float) -> None:
+        self._link.missed(ago)
+
     def follow(self, subscriptions: Tracked | None) -> None:
         self._link.follow(subscriptions)
 

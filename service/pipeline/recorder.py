@@ -19,6 +19,7 @@ from service.provider.wire import WITNESS
 from service.recording.event import Event, Kind, arrived
 from service.recording.writing import Writer
 from service.sources import Link, Receiver, Source
+from service.store.write import Cause
 
 FLUSH_SECONDS = 0.5
 """The most that a crash can cost."""
@@ -139,7 +140,7 @@ class Recorder:
     def again(self, strand: Strand) -> None:
         """Nobody races; see Hub."""
 
-    def lost(self, strand: Strand) -> None:
+    def lost(self, strand: Strand, cause: Cause) -> None:
         """What it said last is in the recording; see Hub."""
 
     async def _receive(self, strand: Strand) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 from urllib.parse import quote
@@ -23,10 +22,11 @@ from service.pipeline.backoff import CEILING, Backoff
 from service.pipeline.gaps import Gaps
 from service.provider import Provider
 from service.provider.template import fill
-from service.sources import Receiver, Tracked
+from service.sources import Idle
 from service.sources.rest import Rest
 from service.store.store import Store
 from service.store.write import Gap
+from service.transform.numbering import whole
 
 log = structlog.get_logger()
 
@@ -176,10 +176,11 @@ class Repair:
         reached: int | None = None
         for message in messages:
             try:
-                number = int(lookup(cast("Format", form).document(message), path))
-            except (FormatError, TypeError, ValueError):
+                number = whole(lookup(cast("Format", form).document(message), path))
+            except FormatError:
                 continue
-            reached = number if reached is None else max(reached, number)
+            if number is not None:
+                reached = number if reached is None else max(reached, number)
         if reached is None or reached < beyond - 1:
             said = f"reaches only to {reached}" if reached is not None else f"has no number at {self._settings.number}"
             raise SourceLost(f"the answer {said}; it is to reach to {beyond - 1}")
@@ -198,10 +199,8 @@ class Repair:
         self._gaps.forget(ids, until)
 
 
-class Errand:
+class Errand(Idle):
     """A link for one request: it keeps what comes, and leaves the position of the feed alone."""
-
-    full = False
 
     def __init__(self, feed: str, provider: Provider) -> None:
         self.feed = feed
@@ -221,22 +220,6 @@ class Errand:
     async def emit(self, messages: Sequence[Message]) -> None:
         """Keep messages, without a position."""
         self.messages += (Message(each.body, each.received_at, None, each.meta) for each in messages)
-
-    async def settled(self) -> None:
-        """Nothing is made safe here."""
-
-    def listen(self, receiver: Receiver) -> AbstractContextManager[None]:  # noqa: ARG002  nobody posts
-        """Receive nothing."""
-        return nullcontext()
-
-    def alive(self, ago: float = 0.0) -> None:
-        """Nobody asks."""
-
-    def follow(self, subscriptions: Tracked | None) -> None:
-        """Nobody looks."""
-
-    async def wait_until(self, moment: float) -> None:
-        """There is no next poll."""
 
 
 def _iso(seconds: float) -> str:

@@ -14,6 +14,7 @@ from service.model import Message, Position
 from service.pipeline.backoff import CEILING, Backoff
 from service.provider import Provider
 from service.sources import Receiver, Source, Tracked
+from service.store.write import Cause
 
 log = structlog.get_logger()
 
@@ -48,8 +49,8 @@ class Hub(Protocol):
     def confirmed(self, strand: "Strand", at: float) -> None:
         """Note that a strand listens, to all that it subscribes to."""
 
-    def lost(self, strand: "Strand") -> None:
-        """Note that a strand does not listen any more."""
+    def lost(self, strand: "Strand", cause: Cause) -> None:
+        """Note that a strand does not listen any more, or not to all that it subscribes to."""
 
 
 class Polls:
@@ -144,7 +145,7 @@ class Strand:
         at = time.time() - ago
         if self.heard is None or at > self.heard:
             self.heard = at
-        if not self._is_confirmed and (self.tracked is None or not self.tracked.counts().get("pending")):
+        if not self._is_confirmed and (self.tracked is None or self.tracked.is_heard()):
             self._is_confirmed = True
             self._hub.confirmed(self, at)
         if self._alive_since is None:
@@ -152,6 +153,13 @@ class Strand:
         if self.condition != "live":
             self.condition = "live"
             log.info("feed live", feed=self.feed, **self._which())
+
+    def missed(self, ago: float) -> None:
+        """Note that something was not heard; see Link."""
+        if self._is_confirmed:
+            self._is_confirmed = False
+            self.heard = time.time() - ago
+            self._hub.lost(self, "stale")
 
     def follow(self, subscriptions: Tracked | None) -> None:
         """Show how these subscriptions do; see Link."""
@@ -253,7 +261,7 @@ class Strand:
             except OSError as error:  # TimeoutError included: that of our own pause, too
                 if self._attempt is not None and self._attempt.expired():
                     log.info("feed paused", feed=self.feed, **self._which())
-                    self._hub.lost(self)
+                    self._hub.lost(self, "paused")
                     continue
                 await self._rest("reconnecting", str(error) or type(error).__name__, self._delay())
             else:
@@ -268,13 +276,14 @@ class Strand:
 
     async def _rest(self, condition: str, reason: str, delay: float) -> None:
         """Say what happened, once per change, and wait."""
+        reason = self.provider.blanked(reason)  # its address may hold a secret, too
         if self.condition != condition or self.last_error != reason:
             shown = {"state": condition, "reason": reason, "retry_in_s": round(delay, 1), **self._which()}
             log.warning("feed not live", feed=self.feed, **shown)
         self.condition = condition
         self.last_error = reason
         self.reconnects += 1
-        self._hub.lost(self)
+        self._hub.lost(self, "reconnect")
         await self._pause(time.time() + delay)
 
     def _which(self) -> dict[str, int]:

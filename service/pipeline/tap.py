@@ -150,11 +150,15 @@ class Tap:
 
     def _row(self, table: str, row: Row) -> dict[str, Any]:
         columns = self._columns[table]
+        flags = row[len(columns) :]
+        # A bool says whether the row is deleted; a number, which is no bool, which columns a delta carries.
+        carried = flags[-1] if flags and not isinstance(flags[-1], bool) else -1
         values = {
             name: "***" if (table, name) in self._secret else _value(column, value)
-            for (name, column), value in zip(columns.items(), row, strict=False)
+            for number, ((name, column), value) in enumerate(zip(columns.items(), row, strict=False))
+            if carried >> number & 1
         }
-        deletes = {"deletes": True} if len(row) > len(columns) and row[-1] else {}
+        deletes = {"deletes": True} if any(flag is True for flag in flags) else {}
         return {"table": table, "row": values, **deletes}
 
     def _refusal(self, refusal: Refusal) -> dict[str, Any]:

@@ -106,6 +106,8 @@ class Connection(ClientConnection, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let ``messages`` end."""
         super().connection_lost(exc)
+        # The library's cycles keep a dead connection until the collector comes by; it does not see how large this is.
+        self._buffer = memoryview(b"")
         self._lost = True
         self._ready.set()
 

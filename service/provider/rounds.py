@@ -173,6 +173,10 @@ class Rounds:
         """Give what is wrong with a row, by its key; see Tracked."""
         return {key: fault.reason for key, fault in self._troubles.items()}
 
+    def is_heard(self) -> bool:
+        """Rows are called for, not listened to; see Tracked."""
+        return True
+
     # What a row's link calls.
 
     def notes_of(self, key: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Subscriptions:
         freshness: seconds without data after which those without their own are stale; None: they are never renewed.
         where: the address, for errors.
         said: shortens what a provider said and blanks out secrets.
+        missed: told for how many seconds what should have had data had none.
 
     Attributes:
         due: when ``look`` has to be called, at the latest.
@@ -58,6 +59,7 @@ class Subscriptions:
         freshness: float | None,
         where: str,
         said: Callable[[bytes], str],
+        missed: Callable[[float], None],
     ) -> None:
         everything = enumerate(wanted(specs), 1)
         self._all = [Held(what, what.name(number), freshness) for number, what in everything]
@@ -65,6 +67,7 @@ class Subscriptions:
         self._confirmed = Rule(acknowledge.match) if acknowledge is not None else None
         self._where = where
         self._said = said
+        self._missed = missed
         self._number = 0
         self._values: Mapping[str, Any] = {}
         self._confirm: Index[Held] = Index()
@@ -141,6 +144,9 @@ class Subscriptions:
             return []
         texts: list[str] = []
         self._unconfirmed(now)
+        overdue = [held for held in self._all if held.freshness is not None and self._overdue(held, now)]
+        if overdue:
+            self._missed(max(now - self._last(held) for held in overdue))
         for held in self._all:
             if held.state == "refused" and now - held.since >= REFUSED_AGAIN:
                 texts += self._ask([held], now)
@@ -160,6 +166,10 @@ class Subscriptions:
         """Give what is wrong, by name."""
         troubled = (held for held in self._all if held.state in {"stale", "refused"})
         return {held.name: held.reason or held.state for held in troubled}
+
+    def is_heard(self) -> bool:
+        """Whether all are confirmed, and none was begun again that has yet to be heard."""
+        return not any(held.state == "pending" or held.again for held in self._all)
 
     def _ask(self, group: Sequence[Held], now: float) -> list[str]:
         """Give the message that subscribes to some things, and expect the answers to it."""

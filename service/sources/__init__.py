@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -67,6 +67,9 @@ class Tracked(Protocol):
     def troubles(self) -> dict[str, str]:
         """Give what is wrong, by name."""
 
+    def is_heard(self) -> bool:
+        """Whether all are confirmed, and none that fell silent has yet to be heard again."""
+
 
 class Link(Protocol):
     """What a source is given: its provider, where it left off, and a way to hand on what it receives.
@@ -108,6 +111,9 @@ class Link(Protocol):
     def alive(self, ago: float = 0.0) -> None:
         """Say that the provider answers, or did ``ago`` seconds ago (a poll without news, a heartbeat, a pong)."""
 
+    def missed(self, ago: float) -> None:
+        """Say that something was not heard for ``ago`` seconds, though the provider was: until ``is_heard``."""
+
     def follow(self, subscriptions: "Tracked | None") -> None:
         """Show how these subscriptions, or rows, do from now on; None when there are none any more."""
 
@@ -116,6 +122,31 @@ class Link(Protocol):
 
         The moment is shown as ``next_poll_at``.
         """
+
+
+class Idle:
+    """What a link does that has no feed behind it: nobody asks, nobody looks, nothing is made safe; see Link."""
+
+    full = False
+
+    async def settled(self) -> None:
+        """Wait for nothing."""
+
+    def listen(self, receiver: Receiver) -> AbstractContextManager[None]:  # noqa: ARG002  there is no port to post to
+        """Receive nothing."""
+        return nullcontext()
+
+    def alive(self, ago: float = 0.0) -> None:
+        """Note nothing."""
+
+    def missed(self, ago: float) -> None:
+        """Note nothing."""
+
+    def follow(self, subscriptions: "Tracked | None") -> None:
+        """Show nothing."""
+
+    async def wait_until(self, moment: float) -> None:
+        """Wait for no next poll."""
 
 
 class Source(FeedSettings):

@@ -1,6 +1,5 @@
 """WebSocket: subscribes, keeps the connection alive, and hands on every frame as it arrived."""
 
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Self
@@ -17,14 +16,13 @@ from service.provider.answers import plain
 from service.provider.conversation import Conversation, Heartbeat, Manner
 from service.provider.dial import Offer, dial, ended
 from service.provider.handshake import Handshake, Step
+from service.provider.hidden import SECRET
 from service.provider.matching import Frame, Match, Rule
 from service.provider.resume import Resume, Tokens
 from service.provider.subscription import Acknowledge, Sent, Subscription, packed
 from service.provider.subscriptions import Subscriptions
 from service.provider.unfold import Packing, Unfold
 from service.sources import Link, Source
-
-_SECRET = re.compile(r"key|token|secret|pass|sign|auth|login|user", re.IGNORECASE)
 
 
 class WebSocket(Source):
@@ -123,7 +121,9 @@ class WebSocket(Source):
         try:
             handshake = Handshake(connection, where, provider.said, tokens.values if tokens is not None else {})
             await handshake.run(self.handshake)
-            subscriptions = Subscriptions(part.subscriptions, self.acknowledge, self.freshness, where, provider.said)
+            subscriptions = Subscriptions(
+                part.subscriptions, self.acknowledge, self.freshness, where, provider.said, link.missed
+            )
             link.follow(subscriptions)
             conversation = Conversation(connection, self._manner(), subscriptions, where, provider.said)
             await conversation.run(handshake.early, handshake.values, link.alive, hand_on)
@@ -156,7 +156,7 @@ def _secrets(sent: Any, *, named: bool) -> Iterator[str]:
             yield sent
     elif isinstance(sent, dict):
         for name, value in sent.items():
-            yield from _secrets(value, named=named or _SECRET.search(name) is not None)
+            yield from _secrets(value, named=named or SECRET.search(name) is not None)
     elif isinstance(sent, list | tuple):
         for value in sent:
             yield from _secrets(value, named=named)

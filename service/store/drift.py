@@ -36,6 +36,11 @@ def drift(name: str, table: Table, found: Found, schema: str, *, strict: bool) -
                 f"{name}.{column} is not in the configuration, NOT NULL and without default: no row could be added; "
                 f"by hand: ALTER TABLE {full} ALTER COLUMN {quoted(column)} DROP NOT NULL, or SET DEFAULT"
             )
+    if table.mode == "upsert" and found.ruled:
+        yield (
+            f"{name} has a rule for INSERT or UPDATE, beside which Postgres allows no ON CONFLICT; make it a trigger, "
+            f"and by hand: DROP RULE name ON {full}"
+        )
     if table.mode != "append" and frozenset(table.key) not in found.unique:
         key = ", ".join(map(quoted, table.key))
         yield (

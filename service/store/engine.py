@@ -20,7 +20,6 @@ CONNECT_SECONDS = 10.0
 _ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 _DAY_ZERO = _ZERO.toordinal()
 _MICROSECOND = timedelta(microseconds=1)
-_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 _OF_LIBPQ = {
     "connect_timeout",
     "keepalives",
@@ -43,7 +42,7 @@ def open_engine(url: str, pool: int) -> AsyncEngine:
     """Prepare a pool of at most ``pool`` connections; none is opened yet.
 
     Raises:
-        StartError: the URL is not one of PostgreSQL's, or names a certificate that is not there.
+        StartError: the URL has an option that cannot be, or names a certificate that is not there.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -80,10 +79,11 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 def _connect_args(url: str) -> dict[str, Any]:
     """Split a URL into what asyncpg reads from it and what it needs beside it."""
     parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES:
-        raise StartError("database.url must begin with postgresql:// or be `embedded`")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    timeout = float(options.get("connect_timeout") or 0) or CONNECT_SECONDS
+    given = options.get("connect_timeout") or "0"
+    if not given.isdecimal():
+        raise StartError(f"`connect_timeout` of database.url is no whole number of seconds: {given}")
+    timeout = float(given) or CONNECT_SECONDS
     options = {name: value for name, value in options.items() if name not in _OF_LIBPQ}
     for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
         if name in options and not Path(options[name]).is_file():  # the driver does not say which file it misses

@@ -9,7 +9,9 @@ from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import Inspector, ObjectKind
 
 _RELATIONS = sa.text(
-    "SELECT c.relname, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "SELECT c.relname, c.relkind::text, "
+    "EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_type IN ('2', '3')) AS ruled "
+    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
 )
 _INDEXES = sa.text("""
@@ -49,6 +51,7 @@ class Found(msgspec.Struct, frozen=True):
     Attributes:
         kind: what it is instead, if it is no table; else None.
         partitioned: whether it has partitions.
+        ruled: whether it has a rule for INSERT or UPDATE, beside which there is no ON CONFLICT.
         columns: by name.
         unique: the column lists on which an ON CONFLICT can rest.
         indexed: the column lists of all its indexes; an expression is None.
@@ -57,6 +60,7 @@ class Found(msgspec.Struct, frozen=True):
 
     kind: str | None
     partitioned: bool
+    ruled: bool
     columns: Mapping[str, ReflectedColumn]
     unique: frozenset[frozenset[str | None]]
     indexed: frozenset[tuple[str | None, ...]]
@@ -66,7 +70,7 @@ class Found(msgspec.Struct, frozen=True):
 def inspect_tables(connection: sa.Connection, schema: str, names: Iterable[str]) -> dict[str, Found]:
     """Look at those of the named tables that exist, a few queries for all of them."""
     inspector: Inspector = sa.inspect(connection)
-    kinds = {row.relname: row.relkind for row in connection.execute(_RELATIONS, {"schema": schema})}
+    kinds = {row.relname: row for row in connection.execute(_RELATIONS, {"schema": schema})}
     there = [name for name in names if name in kinds]
     if not there:
         return {}
@@ -77,8 +81,9 @@ def inspect_tables(connection: sa.Connection, schema: str, names: Iterable[str])
     rounding = list(connection.execute(_ROUNDING, {"schema": schema, "names": there}))
     return {
         name: Found(
-            kind=_KINDS.get(kinds[name]),
-            partitioned=kinds[name] == "p",
+            kind=_KINDS.get(kinds[name].relkind),
+            partitioned=kinds[name].relkind == "p",
+            ruled=kinds[name].ruled,
             columns={column["name"]: column for column in columns[schema, name]},
             unique=frozenset(frozenset(each.columns) for each in indexes if each.relname == name and each.arbiter),
             indexed=frozenset(tuple(each.columns) for each in indexes if each.relname == name),

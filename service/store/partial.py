@@ -75,10 +75,12 @@ class Partial:
         stage_sql: makes the temporary table, which has the very types of the target and goes with the transaction.
         sieve_sql: None: a delta alone need not satisfy the constraints that its row does.
         history: None: none is kept of such a table.
+        few: 0: what is merged with what is there is always staged.
     """
 
     sieve_sql = None
     history = None
+    few = 0
 
     def __init__(
         self, target: sa.Table, settings: Table, number: int, *, found: Found | None = None, deletable: bool = False
@@ -168,13 +170,15 @@ class Partial:
         await self._stage.fill(connection, groups)
         tombs = await self._tombs(connection)
         # A deletion leaves what waits alone: it may be newer.
-        found = [each for each in await self._room.pull(connection) if not groups[each[0]].deletes]
+        pulled, spoiled = await self._room.pull(connection)
+        found = [each for each in pulled if not groups[each.number].deletes]
+        result = Result(settled=dict.fromkeys(spoiled, "quarantined"), details=spoiled)
         if not tombs and not found:
-            return await self._written(connection, groups)
-        result = Result()
+            result.add(await self._written(connection, groups))
+            return result
         others = [
-            (number, Delta(row[: len(self._names)], self._bits(carried), place - len(found), each))
-            for place, (number, each, carried, row) in enumerate(found)
+            (each.number, Delta(each.row[: len(self._names)], self._bits(each.carried), place - len(found), each.id))
+            for place, each in enumerate(found)
         ]
         members = [(number, delta) for number, group in enumerate(groups) for delta in (*_kept(group), *group.lost)]
         kept = []

@@ -13,6 +13,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from service.config.tables import Table
 from service.model import Counts, Row
+from service.store import direct
 from service.store.compare import differ, not_older, same_key
 from service.store.exactness import Exactness
 from service.store.found import Found
@@ -41,6 +42,7 @@ class Upsert:
         stage_sql: makes the temporary table, which has the very types of the target and goes with the transaction.
         sieve_sql: makes another one that has the target's constraints; None where rows are not written as they are.
         history: writes the table's history, where one is kept.
+        few: rows up to which ``put`` is the better way to write them; 0 where it is none.
     """
 
     def __init__(
@@ -78,8 +80,16 @@ class Upsert:
             self.sieve_sql = f"CREATE TEMPORARY TABLE {self._sieve} (LIKE {self.name} {like}) ON COMMIT DROP"
         self._deletion = Deletion(target, self._stage, settings, flag) if flag is not None else None
         self.history = History(target, history, self._stage, settings, flag) if history is not None else None
-        self._merge = {"upsert": self._merging, "append": self._appending, "update": self._updating}[settings.mode]()
-        self._left_out = self._leaving_out()
+        build = {"upsert": self._merging, "append": self._appending, "update": self._updating}[settings.mode]
+        self._merge = build(self._stage)
+        # Where a record has no version, or is appended, none loses to another.
+        loses = settings.mode == "update" or (settings.mode == "upsert" and settings.version is not None)
+        self._left_out = self._leaving_out(self._stage) if loses else None
+        self.few = 0
+        if not deletable and history is None and not rounding and direct.fits(target, settings, found):
+            self.few = direct.FEW
+            self._put = direct.Statement(target, self._names, self._merging)
+            self._put_left_out = direct.Statement(target, self._names, self._leaving_out) if loses else None
 
     async def stage(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
         """Bring rows, as they come from the fold, to the temporary table, which exists and is empty.
@@ -92,6 +102,23 @@ class Upsert:
         await self._copy(connection, rows)
         if self._exactness is not None:
             await self._exactness.check(connection)
+
+    async def put(self, connection: AsyncConnection, rows: Sequence[Row]) -> Counts:
+        """Write a few rows, as they come from the fold, without the temporary table.
+
+        Returns:
+            As ``merge``.
+
+        Raises:
+            asyncpg.PostgresError: the driver or the database refuses a row; which one is not told.
+        """
+        driver = await driver_of(connection)
+        inserted, updated = await self._put(driver, rows)
+        counts = Counts(inserted=inserted, updated=updated)
+        if counts.settled < len(rows) and self._put_left_out is not None:
+            counts.stale, _ = await self._put_left_out(driver, rows)
+        counts.unchanged = len(rows) - counts.settled
+        return counts
 
     async def merge(self, connection: AsyncConnection, rows: Sequence[Row]) -> Counts:
         """Write the rows that were staged.
@@ -161,12 +188,12 @@ class Upsert:
                 # asyncpg takes and encodes one row after another: it is the last that was taken.
                 raise unencodable(error, taken) from error
 
-    def _merging(self) -> "sa.Select[int, int]":
+    def _merging(self, stage: sa.FromClause) -> "sa.Select[int, int]":
         """Build the INSERT that counts what it wrote.
 
         Rows go in in the order of the key, so that concurrent batches cannot deadlock.
         """
-        target, stage, key = self._target, self._stage, self._settings.key
+        target, key = self._target, self._settings.key
         columns = [stage.c[name] for name in self._names]
         ordered = sa.select(*columns).order_by(*(stage.c[name] for name in key))
         insert = pg.insert(target).from_select(self._names, ordered)
@@ -180,16 +207,16 @@ class Upsert:
             insert = insert.on_conflict_do_nothing(index_elements=list(key))
         return self._counting(insert)
 
-    def _appending(self) -> "sa.Select[int, int]":
+    def _appending(self, stage: sa.FromClause) -> "sa.Select[int, int]":
         """Build the INSERT of all rows; whether they were written before, the position knows."""
-        columns = [self._stage.c[name] for name in self._names]
+        columns = [stage.c[name] for name in self._names]
         insert = pg.insert(self._target).from_select(self._names, sa.select(*columns))
         written = insert.returning(sa.literal(1).label("one")).cte("written")
         return sa.select(sa.func.count(), sa.literal(0)).select_from(written)
 
-    def _updating(self) -> "sa.Select[int, int]":
+    def _updating(self, stage: sa.FromClause) -> "sa.Select[int, int]":
         """Build the UPDATE of the rows that exist."""
-        stage, others = self._stage, self._others()
+        others = self._others()
         if not others:
             return sa.select(sa.literal(0), sa.literal(0))
         same = same_key(self._target.c, stage.c, self._settings.key)
@@ -217,14 +244,12 @@ class Upsert:
             sa.func.count().filter(~known).label("inserted"), sa.func.count().filter(known).label("updated")
         ).select_from(source)
 
-    def _leaving_out(self) -> "sa.Select[int, int] | None":
+    def _leaving_out(self, stage: sa.FromClause) -> "sa.Select[int, int]":
         """Build the count of rows that lost to a newer one, and of those that exist.
 
         It is asked after the rows are written, which has locked them.
         """
-        if self._settings.mode == "append" or (self._settings.version is None and self._settings.mode != "update"):
-            return None
-        target, stage = self._target, self._stage
+        target = self._target
         same = same_key(target.c, stage.c, self._settings.key)
         lost = sa.func.count().filter(~self._not_older(stage.c))
         return sa.select(lost, sa.func.count()).select_from(stage.join(target, same))

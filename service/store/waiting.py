@@ -7,7 +7,7 @@ ever waits for another's position.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from service.model import Counts, Refusal, Row
 from service.store.compare import json_key
 from service.store.quarantine import MESSAGE_LIMIT, storable
 from service.store.schema import quarantine, waiting
-from service.store.sqlstate import faults
+from service.store.sqlstate import RowFault, faults
 from service.store.tables import DIALECT
 from service.store.upsert import driver_of
 
@@ -108,6 +108,22 @@ class Waiting(msgspec.Struct, frozen=True):
     refusal: Refusal
 
 
+class Waited(NamedTuple):
+    """A delta that waits for a row in the stage.
+
+    Attributes:
+        number: of that row.
+        id: its own.
+        carried: the columns that it carries.
+        row: its values.
+    """
+
+    number: int
+    id: int
+    carried: list[str]
+    row: Row
+
+
 class Room:
     """The waiting room of one table.
 
@@ -149,6 +165,7 @@ class Room:
         same = sa.and_(waiting.c.table_name == table, waiting.c.key == key_of)
         read = read.select_from(stage.join(waiting, same), was).where(waiting.c.outcome.is_(None))
         self._read = read.order_by(waiting.c.id).with_for_update(of=waiting)
+        self._ids = sa.select(waiting.c.id).select_from(stage.join(waiting, same)).where(waiting.c.outcome.is_(None))
         self._pull: str | None = None
 
     async def put(self, connection: AsyncConnection, feed: str, deltas: Sequence[Waiting], seconds: float) -> None:
@@ -157,20 +174,41 @@ class Room:
         given = {name: [each[name] for each in values] for name in _GIVEN}
         await connection.execute(self._insert, {"of_feed": feed, "wait": timedelta(seconds=seconds), **given})
 
-    async def pull(self, connection: AsyncConnection) -> list[tuple[int, int, list[str], Row]]:
+    async def pull(self, connection: AsyncConnection) -> tuple[list[Waited], dict[int, str]]:
         """Give the deltas that wait for the rows in the stage, in order of arrival, and keep them until the commit.
 
         Returns:
-            The number of the row in the stage, the id, the columns that are carried, and the row.
+            The deltas, and why others can no longer be read, by id: a column has another type since they came.
         """
         if self._pull is None:  # where the service's own tables are, only the connection knows
-            options = connection.sync_connection.get_execution_options() if connection.sync_connection else {}
-            moved = options.get("schema_translate_map")
-            terms = {"literal_binds": True, "render_schema_translate": moved is not None}
-            self._pull = str(self._read.compile(dialect=DIALECT, schema_translate_map=moved, compile_kwargs=terms))
-        with faults():
-            found = await (await driver_of(connection)).fetch(self._pull)
-        return [(each[0], each[1], msgspec.json.decode(each[2]), tuple(each)[3:]) for each in found]
+            self._pull = _sql(connection, self._read)
+        try:
+            return await self._fetch(connection, self._pull), {}
+        except RowFault:
+            pass
+        found: list[Waited] = []
+        spoiled: dict[int, str] = {}
+        for (each,) in (await connection.execute(self._ids.order_by(waiting.c.id))).all():
+            try:
+                found += await self._fetch(connection, _sql(connection, self._read.where(waiting.c.id == each)))
+            except RowFault as fault:
+                spoiled[each] = f"a column has another type since it came: {fault.detail} [{fault.reason}]"
+        return found, spoiled
+
+    async def _fetch(self, connection: AsyncConnection, query: str) -> list[Waited]:
+        """Read deltas; what the database has against one does not end the transaction."""
+        async with connection.begin_nested():
+            with faults():
+                found = await (await driver_of(connection)).fetch(query)
+        return [Waited(each[0], each[1], msgspec.json.decode(each[2]), tuple(each)[3:]) for each in found]
+
+
+def _sql(connection: AsyncConnection, statement: sa.Select[Any]) -> str:
+    """Write a query for the driver."""
+    options = connection.sync_connection.get_execution_options() if connection.sync_connection else {}
+    moved = options.get("schema_translate_map")
+    terms = {"literal_binds": True, "render_schema_translate": moved is not None}
+    return str(statement.compile(dialect=DIALECT, schema_translate_map=moved, compile_kwargs=terms))
 
 
 def _as_taken(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -30,7 +30,7 @@ class Sweep(msgspec.Struct, frozen=True):
     until: Any = None
 
 
-Cause: TypeAlias = Literal["sequence", "reset", "refused", "reconnect", "restart", "paused", "start"]
+Cause: TypeAlias = Literal["sequence", "reset", "refused", "reconnect", "stale", "restart", "paused", "start"]
 """Why something was not heard: numbers are missing; numbers began anew; a message whose number is missing did not
 decode; the connection was lost; the daemon was away; the feed was paused by hand; what was before the first message is
 not known."""

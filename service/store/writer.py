@@ -67,9 +67,10 @@ class Writer:
 
     async def stage(self, connection: AsyncConnection, folded: Mapping[str, Folded]) -> None:
         """Begin a transaction's work, as far as nobody else would wait for it."""
-        await self._begin(connection, folded)
+        few = {name for name, rows in folded.items() if len(rows.rows) <= self._upserts[name].few}
+        await self._begin(connection, folded.keys() - few)
         for name, rows in folded.items():
-            if isinstance(upsert := self._upserts[name], Upsert):
+            if isinstance(upsert := self._upserts[name], Upsert) and name not in few:
                 await upsert.stage(connection, rows.rows)
 
     async def merge(
@@ -86,12 +87,13 @@ class Writer:
             if isinstance(upsert, Partial):
                 tables[name] = await upsert.load(connection, rows.rows, patience)
                 continue
-            tables[name] = await upsert.merge(connection, rows.rows)
+            write = upsert.merge if len(rows.rows) > upsert.few else upsert.put
+            tables[name] = await write(connection, rows.rows)
             tables[name].duplicate += rows.duplicate
             tables[name].stale += rows.stale
         return tables
 
-    async def _begin(self, connection: AsyncConnection, names: Mapping[str, Folded]) -> None:
+    async def _begin(self, connection: AsyncConnection, names: Collection[str]) -> None:
         """Set the terms of the transaction, which has begun, and make its temporary tables: one round trip."""
         script = ";\n".join([_TERMS, *(self._upserts[name].stage_sql for name in names)])
         await (await driver_of(connection)).execute(script)

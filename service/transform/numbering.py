@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from service.config.paths import Path, parse_path
-from service.config.sequence import MAX_NUMBER, Sequence
+from service.config.sequence import MAX_KEY, MAX_NUMBER, Sequence
 from service.errors import FormatError
 from service.formats import Format
 from service.model import Message
@@ -86,13 +86,15 @@ class Numbering:
         other = "None" if shape is None else f"{code.constant(self._compile(None))}(r, m)"
         code.add(f"if type(r) not in {code.constant(kinds)}:", f"    return {other}")
         code.add(*(shape.lines if shape is not None else ()))
-        whole, text = code.constant(_whole), code.constant(_text)
+        number, text = code.constant(whole), code.constant(_text)
         for name, path in settings.paths().items():
             emit_fetch(code, (path,), self._feed, lists=shape is None, shape=shape)
             if name in {"key", "epoch"}:
-                code.add(f"{name} = v if type(v) is str else {text}(v)")
+                fits = f"type(v) is str and len(v) <= {MAX_KEY} and '\\0' not in v"
+                code.add(f"{name} = v if {fits} else {text}(v)")
             else:
-                code.add(f"{name} = v if type(v) is int else {whole}(v)", f"if {name} is None:", "    return None")
+                fits = f"type(v) is int and {-MAX_NUMBER} < v < {MAX_NUMBER}"
+                code.add(f"{name} = v if {fits} else {number}(v)", f"if {name} is None:", "    return None")
         code.add(*(("if key is None:", "    return None") if settings.key is not None else ("key = ''",)))
         code.add(*(() if settings.epoch is not None else ("epoch = None",)))
         first, last = ("field", "field") if settings.field is not None else ("first", "last")
@@ -125,10 +127,10 @@ def _guarded(read: Callable[[Any, Message], Numbered | None]) -> Callable[[Any, 
     return guarded
 
 
-def _whole(value: Any) -> int | None:
-    """Give a number that is written as text or with a fraction of zero; None for anything else."""
+def whole(value: Any) -> int | None:
+    """Give a number, though written as text or with a fraction of zero; None for what is none, or too great."""
     try:
-        number = Decimal(value) if isinstance(value, str | Decimal) else None
+        number = Decimal(value) if isinstance(value, str | Decimal) or type(value) is int else None
         found = int(number) if number is not None and abs(number) < MAX_NUMBER else None
     except ArithmeticError:
         return None
@@ -136,7 +138,11 @@ def _whole(value: Any) -> int | None:
 
 
 def _text(value: Any) -> str | None:
+    """Give a key as it can be kept; None for what cannot."""
+    if value is None:
+        return None
     try:
-        return None if value is None else word(value)
+        text = word(value)
     except Violation:
         return None
+    return text if len(text) <= MAX_KEY and "\0" not in text else None

@@ -65,6 +65,9 @@ class Metrics(Collector):
         yield from (first, later, behind)
 
     def _gauges(self) -> Iterator[Metric]:
+        ready = GaugeMetricFamily("headrace_ready", "1 while the check of /readyz is ok.", labels=["check"])
+        for check, found in self._overview.checks().items():
+            ready.add_metric([check], float(found == "ok"))
         up = GaugeMetricFamily("headrace_feed_up", "1 while the provider answers.", labels=["feed"])
         lag = GaugeMetricFamily("headrace_feed_lag_seconds", "Age of the oldest uncommitted message.", labels=["feed"])
         stale = GaugeMetricFamily("headrace_feed_stale", "1 while data are overdue.", labels=["feed"])
@@ -74,12 +77,14 @@ class Metrics(Collector):
         silence = GaugeMetricFamily("headrace_feed_silence_seconds", "Time since the last data.", labels=["feed"])
         fresh = GaugeMetricFamily("headrace_feed_freshness_seconds", "Silence that makes it stale.", labels=["feed"])
         missing = GaugeMetricFamily("headrace_feed_open_gaps", "Gaps that nothing has filled.", labels=["feed"])
+        waiting = GaugeMetricFamily("headrace_feed_waiting_deltas", "Deltas whose row does not exist.", labels=["feed"])
         held = GaugeMetricFamily("headrace_queue_bytes", "Bytes waiting.", labels=["queue", "feed"])
         room = GaugeMetricFamily("headrace_queue_capacity_bytes", "The most that may wait.", labels=["queue", "feed"])
         for line in self._overview.lines:
             up.add_metric([line.name], float(line.feed is not None and line.feed.up))
             lag.add_metric([line.name], line.lag())
             tripped.add_metric([line.name], float(line.breaker.reason is not None))
+            waiting.add_metric([line.name], line.ledger.waiting)
             missing.add_metric([line.name], line.gaps.open if line.gaps is not None else 0)
             if line.feed is not None:
                 stale.add_metric([line.name], float(line.feed.state == "stale"))
@@ -92,7 +97,7 @@ class Metrics(Collector):
                 room.add_metric(["inlet", line.name], line.inlet.capacity)
                 held.add_metric(["buffer", line.name], stat.bytes)
                 room.add_metric(["buffer", line.name], stat.max_bytes)
-        yield from (up, lag, tripped, stale, silence, fresh, missing, held, room)
+        yield from (ready, up, lag, tripped, stale, silence, fresh, missing, waiting, held, room)
 
     def _histograms(self) -> Iterator[Metric]:
         rows = HistogramMetricFamily("headrace_batch_rows", "Rows of a batch.", labels=["feed"])

@@ -4,25 +4,24 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from service.config.foreach import ForEach, Value
-from service.errors import FormatError, HeadraceError, SourceRefused
+from service.errors import FormatError, HeadraceError, SourceLost, SourceRefused
 from service.model import Message, Position
 from service.pipeline.events import first_of
 from service.pipeline.feed import RowsOf
 from service.provider import Provider
 from service.recording.reading import is_recording, messages
-from service.sources import Receiver, Source, Tracked
+from service.sources import Idle, Source
 from service.transform.transform import Transform
 
 MAX_BYTES = 256 << 20
 """Bytes of a file, decompressed, above which it is no sample."""
 
 
-class Sampling:
+class Sampling(Idle):
     """The link of a source whose messages are looked at, not loaded; see Link.
 
     Attributes:
@@ -60,21 +59,6 @@ class Sampling:
         if self._rows is None:
             raise SourceRefused("no database was given whose rows could be called for")
         return (await self._rows(each))[: max(self._missing, 1)]
-
-    async def settled(self) -> None:
-        """Nothing is made safe here."""
-
-    full = False
-
-    def listen(self, receiver: Receiver) -> AbstractContextManager[None]:  # noqa: ARG002  there is no port to post to
-        """Receive nothing."""
-        return nullcontext()
-
-    def alive(self, ago: float = 0.0) -> None:
-        """Nobody asks."""
-
-    def follow(self, subscriptions: Tracked | None) -> None:
-        """Nobody looks."""
 
     async def wait_until(self, moment: float) -> None:  # noqa: ARG002  one poll is enough, whenever the next is due
         """End the sample: a poll is complete."""
@@ -122,7 +106,7 @@ async def sample(
             receiving.cancel()
     except ExceptionGroup as failed:
         if not link.messages:  # what came before the line went dead is a sample, too
-            _raise(failed)
+            _raise(failed, provider)
     return link.messages
 
 
@@ -186,7 +170,7 @@ def count(transform: Transform, message: Message) -> int:
         return 0
 
 
-def _raise(failed: ExceptionGroup[Exception]) -> None:
+def _raise(failed: ExceptionGroup[Exception], provider: Provider) -> None:
     """Raise what the source raised by itself, out of the groups around it."""
     expected = failed.subgroup(HeadraceError)
     if expected is None:
@@ -194,4 +178,6 @@ def _raise(failed: ExceptionGroup[Exception]) -> None:
     error: BaseException = expected
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, SourceLost | SourceRefused):
+        error.reason = provider.blanked(error.reason)
     raise error from None

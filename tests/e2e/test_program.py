@@ -1,13 +1,16 @@
 """The program from the outside: commands, exit codes, endpoints."""
 
 import asyncio
+import importlib.metadata
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from service.demo.providers import Providers
@@ -21,6 +24,11 @@ def headrace(*arguments: str, folder: Path, **environ: str) -> subprocess.Comple
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environ}, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    done = headrace("--version", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"headrace {importlib.metadata.version('headrace')}\n")
 
 
 def test_check_of_the_example_says_what_it_means(tmp_path: Path) -> None:
@@ -112,8 +120,34 @@ async def test_the_endpoints_tell_the_state_and_guard_the_commands(database: str
             assert code == 200
             assert 'headrace_records_total{feed="acme.scores",outcome="loaded"}' in metrics
             assert 'headrace_feed_up{feed="acme.fixtures"} 1.0' in metrics
+            assert 'headrace_ready{check="database"} 1.0' in metrics
+            told = set(re.findall(r"^# HELP (\w+)", metrics, re.MULTILINE))
+            assert set(re.findall(r"\bheadrace_(?!schema)\w+", (ROOT / "docs/operations.md").read_text())) <= told
             assert "Headrace" in (await daemon.get("/"))[1]
             assert "demo" not in json.dumps(status)
+
+
+async def test_the_dashboard_is_our_own_files_and_reads_what_the_status_has(database: str, tmp_path: Path) -> None:
+    async with Providers(speed=50.0) as providers:
+        environ = {"DATABASE_URL": database, "ACME_URL": providers.rest_url, "ACME_LIVE_URL": providers.websocket_url}
+        async with Daemon(tmp_path, environ) as daemon, aiohttp.ClientSession(daemon.url) as client:
+            status = await daemon.until(lambda status: all("ledger" in feed for feed in status["feeds"].values()))
+            texts = {}
+            for path in ("/", "/dashboard/page.js", "/dashboard/style.css"):
+                async with client.get(path) as answer:
+                    assert answer.status == 200
+                    assert "'unsafe-inline'" not in answer.headers["Content-Security-Policy"]
+                    texts[path] = await answer.text()
+    page, script, style = texts.values()
+    assert set(re.findall(r'(?:src|href)="([^"]+)"', page)) == {
+        "data:,", "dashboard/style.css", "dashboard/page.js", "status",
+    }  # fmt: skip
+    assert not re.search(r"<script>|<style|style=|\son\w+=", page)
+    assert not re.search(r"https?://", script + style)
+    assert set(re.findall(r'\$\("([\w-]+)"\)', script)) <= set(re.findall(r'id="([\w-]+)"', page))
+    assert set(re.findall(r"\bs\.(\w+)", script)) - {"textContent"} <= status.keys()
+    shown = set(re.findall(r"\bf\.(\w+)", script)) - {"absent", "waiting"}  # which only feeds of their kinds have
+    assert shown <= status["feeds"]["acme.scores"].keys()
 
 
 async def test_an_unreachable_database_and_provider_are_shown_and_retried(database: str, tmp_path: Path) -> None:

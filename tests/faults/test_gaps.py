@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp import web
+from websockets.asyncio.server import ServerConnection, serve
 
 from service.config.load import loads
 from service.daemon import Daemon
@@ -45,6 +46,24 @@ providers:
         map: {id: id, v: v, p: p}
         %(more)s
       all: {kind: rest, path: /prices, every: 1h, into: prices, map: {id: id, v: v, p: p}}
+"""
+EVENTS = """
+database: {url: "%(database)s"}
+buffer: {path: "%(folder)s"}
+http: {host: 127.0.0.1, port: "%(port)s"}
+tables:
+  prices: {key: id, version: v, columns: {id: text, v: integer, p: integer}}
+providers:
+  exchange:
+    url: %(site)s
+    feeds:
+      live:
+        kind: sse
+        path: /events
+        sequence: {field: $params.id, on_gap: {refetch: all}}
+        into: prices
+        map: &map {id: id, v: v, p: p}
+      all: {kind: rest, path: /prices, every: 1h, into: prices, map: *map}
 """
 NUMBERED = "sequence: {field: seq, on_gap: {refetch: all}}"
 GAPS = """select cause, from_position, to_position, filled_by from headrace.gaps where cause <> 'start'
@@ -107,6 +126,14 @@ async def until(database: str, query: str, condition: Callable[[list[tuple[Any, 
             return rows
         assert time.monotonic() < limit, rows
         await asyncio.sleep(0.02)
+
+
+async def is_ready(daemon: Daemon) -> None:
+    """Wait until its tables are there."""
+    limit = time.monotonic() + PATIENCE
+    while not daemon.overview.ready():
+        assert time.monotonic() < limit, daemon.overview.status()
+        await asyncio.sleep(0.01)
 
 
 def settled(records: int) -> Callable[[dict[str, Any]], bool]:
@@ -389,6 +416,8 @@ async def test_a_key_is_asked_for_alone_until_the_answer_goes_beyond_the_gap(dat
             if "only" in ask.query:
                 asked.append((ask.query["only"], ask.query["after"], ask.query["to"]))
                 rows = [row for row in rows if row["id"] == ask.query["only"]]
+                if asked[-1] == wanted and asked.count(wanted) == 1:  # no number that anybody should write out
+                    return web.Response(body=b'[{"id":"k7","v":1e999999999}]', content_type="application/json")
                 if asked[-1] == wanted and asked.count(wanted) < 3:
                     rows[0]["v"] = 1
             return web.Response(body=orjson.dumps(rows), content_type="application/json")
@@ -409,3 +438,126 @@ async def test_a_key_is_asked_for_alone_until_the_answer_goes_beyond_the_gap(dat
             await until(database, STARTS, lambda rows: rows == [(50, 50)])
             assert len(asked) == 3 + 50
             run.daemon.stop()
+
+
+async def test_a_hole_in_an_event_stream_is_found_by_the_ids_of_its_events_and_filled(
+    database: str, tmp_path: Path
+) -> None:
+    prices = {f"k{number % 5}": number for number in range(1, 41)}
+
+    async def answer(asked: Asked) -> web.StreamResponse:
+        if asked.path == "/prices":
+            held = [{"id": key, "v": v, "p": v} for key, v in prices.items()]
+            return web.Response(body=orjson.dumps(held), content_type="application/json")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(asked.request)
+        # The first connection is sent 1 to 10, the second 21 to 40: what lies between, nobody is sent.
+        first, to = (1, 10) if "Last-Event-ID" not in asked.headers else (21, 40)
+        for number in range(first, to + 1):
+            event = b'id: %d\ndata: {"type":"price","id":"k%d","v":%d,"p":%d}\n\n'
+            await response.write(event % (number, number % 5, number, number))
+        if to == 40:
+            await asyncio.sleep(3600)
+        return response
+
+    async with Site(answer) as site:
+        values = {"database": database, "folder": tmp_path / "spool", "site": site.url, "port": "0"}
+        daemon = Daemon(loads(EVENTS % values, "test", {}))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(daemon.run())
+            await is_ready(daemon)
+            found = await until(database, GAPS, all_filled(1))
+            assert found == [("sequence", 10, 21, "exchange.all")]
+            query = "select id, v, p from prices order by id"
+            await until(database, query, lambda rows: rows == sorted((key, v, v) for key, v in prices.items()))
+            daemon.stop()
+
+
+async def test_a_provider_that_will_not_let_us_resume_is_subscribed_to_anew_and_the_time_is_a_gap(
+    database: str, tmp_path: Path
+) -> None:
+    subscribed: list[dict[str, Any]] = []
+    open_ = asyncio.Event()
+
+    async def talk(connection: ServerConnection) -> None:
+        subscribed.append(orjson.loads(await connection.recv()))
+        if "clk" in subscribed[-1]:
+            await connection.send('{"errorCode":"INVALID_CLOCK"}')
+            await connection.wait_closed()
+            return
+        number = len(subscribed)
+        price = {"type": "price", "id": f"k{number}", "v": number, "p": number, "clk": f"c{number}"}
+        await connection.send(orjson.dumps(price), text=True)
+        if number == 1:
+            await open_.wait()
+            await until(database, "select id from prices where id = 'k1'", lambda rows: rows == [("k1",)])
+            connection.transport.abort()
+        await connection.wait_closed()
+
+    async def answer(_asked: Asked) -> web.StreamResponse:
+        return web.Response(body=b'[{"id":"k0","v":9,"p":9}]', content_type="application/json")
+
+    more = """on_gap: {refetch: all}
+        resume: {fields: {clk: clk}, refuse: {errorCode: INVALID_CLOCK}}"""
+    plain = CONFIG.replace("acknowledge: {match: {type: subscribed}, timeout: 2s}", "")
+    plain = plain.replace("[{op: subscribe}]", '[{op: subscribe, clk: "{resume.clk}"}]')
+    async with serve(talk, "127.0.0.1", 0, close_timeout=0.1) as server, Site(answer) as site:
+        address = f"127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        values = {"database": database, "folder": tmp_path / "spool", "site": site.url, "port": "0"}
+        daemon = Daemon(loads(plain % {**values, "address": address, "more": more}, "test", {}))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(daemon.run())
+            await is_ready(daemon)
+            open_.set()
+            found = await until(database, GAPS, all_filled(1))
+            await until(database, "select id from prices order by id", lambda rows: len(rows) == 3)
+            daemon.stop()
+    assert found == [("reconnect", None, None, "exchange.all")]
+    assert subscribed == [{"op": "subscribe"}, {"op": "subscribe", "clk": "c1"}, {"op": "subscribe"}]
+
+
+async def test_a_subscription_that_falls_silent_is_a_gap_from_its_last_data_on(database: str, tmp_path: Path) -> None:
+    heard = asyncio.Event()
+    told: list[float] = []
+
+    async def talk(connection: ServerConnection) -> None:
+        subscribed = 0
+        async for text in connection:
+            told.append(time.time())
+            if orjson.loads(text)["op"] == "subscribe":
+                subscribed += 1
+                await connection.send('{"type":"subscribed"}')
+                await connection.send(orjson.dumps({"type": "price", "id": "k1", "v": subscribed, "p": 1}), text=True)
+            if subscribed == 2:
+                heard.set()
+
+    async def answer(_asked: Asked) -> web.StreamResponse:
+        return web.Response(body=b'[{"id":"k0","v":9,"p":9}]', content_type="application/json")
+
+    more = "on_gap: {refetch: all}"
+    config = CONFIG.replace(
+        "subscribe: [{op: subscribe}]",
+        "subscriptions: [{send: {op: subscribe}, data: {type: price}, unsubscribe: {op: leave}, freshness: 1s}]",
+    )
+    async with serve(talk, "127.0.0.1", 0, close_timeout=0.1) as server, Site(answer) as site:
+        address = f"127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        values = {"database": database, "folder": tmp_path / "spool", "site": site.url, "port": "0"}
+        daemon = Daemon(loads(config % {**values, "address": address, "more": more}, "test", {}))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(daemon.run())
+            await is_ready(daemon)
+            async with asyncio.timeout(PATIENCE):
+                await heard.wait()
+            found = await until(database, GAPS, all_filled(1))
+            times = await fetch(
+                database,
+                "select extract(epoch from from_time), extract(epoch from to_time) from headrace.gaps"
+                " where cause = 'stale' order by from_time limit 1",
+            )
+            daemon.stop()
+    assert found[0] == ("stale", None, None, "exchange.all")
+    ((since, to),) = times
+    subscribed, left, again = told[:3]
+    assert float(since) <= left - 0.9
+    assert abs(float(since) - subscribed) < left - float(since)
+    assert float(to) >= again

@@ -46,10 +46,12 @@ providers:
         params: {symbol: A}
         every: 1h
         snapshot: symbol
+        delete_when: q == 0
         transform: tests.book:levels
         into: levels
         map: *levels
 """
+LEVELS = "select symbol, side, price, q from levels order by symbol, side, price"
 PATIENCE = 40.0
 
 
@@ -89,6 +91,25 @@ async def test_a_book_that_loses_messages_ends_as_the_exchange_has_it(database: 
         assert task.result() == 0
         assert balanced(daemon.overview.status())
         assert daemon.overview.status()["ledger"]["quarantined"] == 0
+
+
+async def test_a_book_that_a_snapshot_shows_empty_is_empty_in_the_table(database: str, tmp_path: Path) -> None:
+    async with Books(4).serving() as books:
+        values = {"database": database, "folder": tmp_path / "spool", "site": books.site.url, "port": books.port}
+        daemon = Daemon(loads(CONFIG % values, "test", {}))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(daemon.run())
+            try:
+                await books.heard()
+                await ends_well(books, daemon, database)
+                await books.send([books.empty("A")])
+                limit = time.monotonic() + PATIENCE
+                while (found := await fetch(database, LEVELS)) != books.rows():
+                    assert time.monotonic() < limit, found
+                    await asyncio.sleep(0.05)
+            finally:
+                daemon.stop()
+        assert {symbol for symbol, *_ in found} == {"B", "C"}
 
 
 async def ends_well(books: Books, daemon: Daemon, database: str) -> None:

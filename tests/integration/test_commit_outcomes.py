@@ -14,6 +14,8 @@ from service.store.store import Store
 from tests.sql import fetch
 from tests.store_feed import Feed, store_of, table
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 TABLES = {"matches": table("id", {"id": "text", "n": "integer"})}
 ROWS: list[Row] = [(f"{number:04}", number) for number in range(500)]
 ASKED, ANSWERED = b"COMMIT;\0", b"COMMIT\0"

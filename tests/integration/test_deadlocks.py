@@ -14,6 +14,8 @@ from service.store.store import Store
 from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 COLUMNS = {"part": "integer", "id": "text", "v": "integer", "note": {"type": "text", "null": True}}
 TABLES = {name: table(["part", "id"], COLUMNS, "v") for name in ("matches", "odds")}
 KEYS = [(number % 7, f"{number:03}") for number in range(300)]

@@ -21,6 +21,8 @@ from service.store.store import Store
 from service.transform.transform import Piece, Transform
 from tests.store_feed import Feed, rows_of, store_of, table
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 KINDS = ("text", "integer", "float", "decimal", "boolean", "timestamp", "date", "time", "uuid", "json", "bytes")
 COLUMNS: dict[str, Any] = {kind: {"type": kind, "null": True} for kind in KINDS}
 COLUMNS |= {

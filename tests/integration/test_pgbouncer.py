@@ -13,7 +13,7 @@ from tests.pgbouncer import Bouncer, needs_pgbouncer
 from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 
-pytestmark = needs_pgbouncer
+pytestmark = [needs_pgbouncer, pytest.mark.usefixtures("either_way")]
 
 MATCHES = table("id", {"id": "text", "v": "integer", "state": {"type": "text", "null": True}}, "v")
 KEYS = [f"{number:03}" for number in range(200)]

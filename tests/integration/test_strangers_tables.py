@@ -11,6 +11,8 @@ from service.model import Counts, Row
 from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 N = {"type": "integer", "null": True}
 TEXT = {"type": "text", "null": True}
 

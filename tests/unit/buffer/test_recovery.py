@@ -14,6 +14,7 @@ from structlog.typing import EventDict
 
 from service.buffer.files import Files
 from service.buffer.spool import Spool
+from service.model import Message
 from tests.lanes import FEED, KIB, MIB, drain, messages
 
 OpenSpool = Callable[..., Spool]
@@ -148,3 +149,21 @@ def overwrite(segment: Path, offset: int, data: bytes) -> None:
     with segment.open("r+b") as file:
         file.seek(offset)
         file.write(data)
+
+
+async def test_a_database_that_was_put_back_to_before_the_buffer_is_told(
+    open_spool: OpenSpool, path: Path, logs: list[EventDict]
+) -> None:
+    async with open_spool() as spool:
+        lane = await spool.lane(FEED)
+        for _ in range(40):  # more than a segment holds
+            sequence = await lane.append([Message(bytes(32 * KIB), 1.0)])
+            await lane.forget(sequence)
+    assert not [entry for entry in logs if entry["log_level"] == "error"]
+    async with open_spool() as spool:
+        lane = await spool.lane(FEED)
+        await lane.forget(3)
+    (told,) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert told["event"].startswith("the database ends before the buffer begins")
+    assert (told["feed"], told["loaded"]) == (FEED, 3)
+    assert told["buffer_begins"] > 4

@@ -207,6 +207,9 @@ async def test_a_stale_subscription_makes_the_feed_stale_unless_another_copy_has
         def troubles(self) -> dict[str, str]:
             return {"A": "no data for 5 s"} if self.state == "stale" else {}
 
+        def is_heard(self) -> bool:
+            return True
+
     def follows(state: str) -> Act:
         async def act(link: Link) -> None:
             link.follow(Some(state))
@@ -234,6 +237,9 @@ async def test_a_connection_listens_once_all_that_it_subscribes_to_is_confirmed(
 
         def troubles(self) -> dict[str, str]:
             return {}
+
+        def is_heard(self) -> bool:
+            return self.pending == 0
 
     confirmed, heard = Confirmed(), list[bool]()
 

@@ -83,6 +83,20 @@ async def test_mapped_rows_are_shown_by_column_with_exact_digits_and_no_secret()
     assert second["row"]["opened_by"] == "***"
 
 
+async def test_of_a_delta_only_the_columns_that_it_carries_are_shown_and_it_deletes_nothing() -> None:
+    settings = FeedSettings.model_validate({"into": "goals", "map": MAP, "partial": True})
+    transform = Transform("acme.scores", settings, {"goals": TABLE})
+    message = Message(b'{"id": "a", "n": 3}', 1767355200.25)
+    result = Parsed(received=1)
+    result.add(transform.map([Piece(message, transform.read(message))]), [message])
+    each = Tap(transform, settings, {"goals": TABLE}, lambda: 0.0)
+    with each.listening("mapped", every(1)) as listener:
+        each.parsed(result)
+        (item,) = await seen(listener)
+    assert item["row"] == {"id": "a", "n": 3}
+    assert "deletes" not in item
+
+
 async def test_raw_records_are_whole_though_only_what_is_mapped_was_decoded() -> None:
     tested = tap()
     with tested.listening("raw", every(1)) as listener:

@@ -160,3 +160,9 @@ async def test_a_stream_that_ends_within_a_frame_is_a_lost_connection() -> None:
         connection.transport.abort()
         with pytest.raises(ConnectionClosed):
             await connection.messages()
+
+
+async def test_a_lost_connection_keeps_no_room_to_read_into() -> None:
+    async with connected() as connection:
+        assert len(connection.get_buffer(-1)) > 0
+    assert len(connection.get_buffer(-1)) == 0

@@ -12,7 +12,10 @@ from service.provider.subscriptions import REFUSED_AGAIN, SILENT_AFTER, Subscrip
 
 
 def held(
-    *specs: dict[str, Any], acknowledge: dict[str, Any] | None = None, freshness: float | None = None
+    *specs: dict[str, Any],
+    acknowledge: dict[str, Any] | None = None,
+    freshness: float | None = None,
+    lapses: list[float] | None = None,
 ) -> Subscriptions:
     return Subscriptions(
         [Subscription.model_validate(spec) for spec in specs],
@@ -20,6 +23,7 @@ def held(
         freshness,
         "ws://x",
         lambda body: body.decode()[:50],
+        (lapses if lapses is not None else []).append,
     )
 
 
@@ -184,3 +188,29 @@ def test_five_thousand_begin_and_are_watched_quickly_enough_for_a_busy_feed() ->
     for _ in range(100_000):  # looking costs nothing before something is due
         tested.look(2)
     assert tested.due == due
+
+
+def test_what_falls_silent_is_told_with_its_silence_and_is_not_heard_until_it_has_data_again() -> None:
+    lapses: list[float] = []
+    tested = held(SYMBOLS, {"send": "quiet", "data": {"s": "Z"}}, lapses=lapses)
+    for each in tested._all[:3]:
+        each.freshness = 10
+    tested.begin(0, {})
+    for number in (1, 2, 3):
+        tested.note(frame(ok=number), 0)
+    for number, symbol in ((1, "A"), (4, "B"), (8, "C")):
+        tested.note(frame(s=symbol), number)
+    assert tested.is_heard()
+    tested.look(15)  # A since 14 s, B since 11 s
+    assert lapses == [14]
+    tested.note(frame(ok=5), 16)
+    tested.note(frame(s="A"), 16)
+    assert not tested.is_heard()
+    tested.note(frame(s="B"), 17)
+    assert tested.is_heard()
+    tested.note(frame(s="C"), SILENT_AFTER)
+    tested.note(frame(s="A"), SILENT_AFTER)
+    tested.note(frame(s="B"), SILENT_AFTER)
+    tested.look(SILENT_AFTER + 1)  # that the fourth has no data yet is a guess of ours
+    assert tested.counts() == {"live": 3, "stale": 1}
+    assert lapses == [14]

@@ -148,6 +148,20 @@ async def test_what_is_no_table_is_named(database: str, sql: str, kind: str) -> 
     assert f"matches is {kind}, and Headrace writes to tables" in await refusal(database)
 
 
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
+async def test_a_rule_is_named_and_a_table_without_it_is_taken(database: str, event: str) -> None:
+    await execute(
+        database,
+        "CREATE TABLE matches (id text PRIMARY KEY, n bigint)",
+        f"CREATE RULE twice AS ON {event} TO matches DO ALSO NOTHING",
+        "CREATE RULE kept AS ON DELETE TO matches DO ALSO NOTHING",
+    )
+    for mode in ("create", "verify"):
+        assert "matches has a rule for INSERT or UPDATE" in await refusal(database, mode, n=N)
+    await execute(database, "DROP RULE twice ON matches")
+    assert await refusal(database, n=N) == ""
+
+
 async def test_a_unique_index_that_covers_more_than_the_key_will_do(database: str) -> None:
     await execute(database, "CREATE TABLE matches (n bigint, id text)",
                   "CREATE UNIQUE INDEX ON matches (id) INCLUDE (n)")  # fmt: skip

@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
+from service.errors import StartError
 from service.store.engine import _connect_args
 from tests.store_feed import store_of, table
 
@@ -42,3 +43,8 @@ async def test_such_a_url_reaches_a_server(database: str) -> None:
     url = f"{database.replace('postgresql:', 'postgres:')}?sslmode=prefer&options=-c%20jit%3Doff&keepalives=1"
     async with store_of(url, {"matches": table("id", {"id": "text"})}) as store:
         await store.ping()
+
+
+def test_a_timeout_that_is_no_number_is_one_sentence() -> None:
+    with pytest.raises(StartError, match="no whole number of seconds: soon"):
+        _connect_args("postgresql://db/x?connect_timeout=soon")

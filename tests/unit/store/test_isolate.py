@@ -12,6 +12,8 @@ from service.store.isolate import MOST
 from service.store.store import Store
 from tests.store_feed import Feed, store_of, table
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 OWN = """
 CREATE TABLE teams (name text PRIMARY KEY);
 INSERT INTO teams VALUES ('reds'), ('blues');

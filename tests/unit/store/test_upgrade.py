@@ -83,6 +83,28 @@ async def test_the_tables_of_0_1_0_are_upgraded_with_their_rows(database: str) -
     assert await fetch(database, "SELECT * FROM headrace.schema_version") == [(Upgrade().head,)]
 
 
+@pytest.mark.parametrize("number", range(1, len(list(REVISIONS.glob("r*.py")))))
+async def test_the_tables_of_every_revision_are_upgraded_with_their_rows(
+    database: str, tmp_path: Path, number: int
+) -> None:
+    await execute(database, RELEASE_0_1_0)
+    for path in sorted(REVISIONS.glob("r*.py"))[:number]:
+        shutil.copy(path, tmp_path)
+    older = Upgrade(tmp_path)
+    engine = open_engine(database, 1)
+    async with engine.begin() as connection:
+        await connection.run_sync(older.run)
+    await engine.dispose()
+    assert await fetch(database, "SELECT * FROM headrace.schema_version") == [(older.head,)]
+    assert older.head != Upgrade().head
+    await prepare(database)
+    assert await differences_of(database) == []
+    async with store_of(database, TABLES) as store:
+        at = await store.position("acme.scores")
+    assert at is not None
+    assert (at.sequence, at.source, at.counts.received) == (42, {"cursor": "x"}, 50)
+
+
 async def test_a_feed_of_0_1_0_goes_on_where_it_stood(database: str) -> None:
     await execute(database, RELEASE_0_1_0)
     async with store_of(database, TABLES) as store:

@@ -391,3 +391,22 @@ async def test_versions_of_columns_are_forgotten_when_no_feed_is_partial_any_mor
         await again.prepare()
         await Deltas(again, "acme.again").load([row(3, B)], "t")
     assert await content(database) == [(9, 0, 0, 0, 0)]
+
+
+async def test_a_delta_that_no_longer_fits_a_changed_column_is_quarantined_and_its_row_comes(database: str) -> None:
+    columns = {**COLUMNS, "a": {"type": "text", "null": True}}
+    then = {"t": table("id", columns, "version")}
+    async with store_of(database, then, partial=then) as store:
+        await store.prepare()
+        deltas = [(key, 5, a, None, None, None, 0b000111) for key, a in (("x", "five"), ("y", "7"))]
+        await Deltas(store).load([*deltas, row(6, B)], "t")
+    await execute(database, "ALTER TABLE t ALTER a TYPE bigint USING a::bigint")
+    async with store_of(database, TABLES, partial=TABLES) as store:
+        await store.prepare()
+        arriving = [row(1, WHOLE), row(1, WHOLE, "y")]
+        assert await Feed(store, "acme.fixtures").load(arriving, "t") == Counts(received=2, inserted=2)
+        assert await content(database) == [(6, 0, 6, 0, 0), (5, 7, 0, 0, 0)]
+        assert await Deltas(store).settle() == Counts(received=3, updated=2, quarantined=1)
+    ((reason, detail, record),) = await fetch(database, "SELECT reason, detail, record FROM headrace.quarantine")
+    assert (reason, record) == (waiting.REASON, b"record 0")
+    assert detail.startswith('a column has another type since it came: invalid input syntax for type bigint: "five"')

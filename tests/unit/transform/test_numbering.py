@@ -39,9 +39,17 @@ def test_numbers_are_found_in_messages(body: Any, sequence: Any, found: list[Num
     assert numbers(body, sequence=sequence, **whole) == found
 
 
-@pytest.mark.parametrize("number", [None, True, 1.5, "x", "", [1], {"a": 1}, 1 << 62, "1e400", "NaN"])
+@pytest.mark.parametrize(
+    "number", [None, True, 1.5, "x", "", [1], {"a": 1}, 1 << 62, 1 << 63, -(10**30), "1e400", "NaN"]
+)
 def test_what_is_no_number_is_none(number: Any) -> None:
-    assert numbers({"n": number}, sequence={"field": "n"}) in ([], [Numbered(1 << 62, 1 << 62)])
+    assert numbers({"n": number}, sequence={"field": "n"}) == []
+
+
+@pytest.mark.parametrize("key", [None, "a\0b", "k" * 501, 10**501, [1], {"a": 1}])
+def test_a_key_that_could_not_be_kept_is_none(key: Any) -> None:
+    assert numbers({"n": 7, "k": key}, sequence={"field": "n", "key": "k"}) == []
+    assert numbers({"n": 7, "k": key}, sequence={"field": "n", "epoch": "k"}) == [Numbered(7, 7)]
 
 
 @pytest.mark.parametrize("form", ["json", "ndjson"])
