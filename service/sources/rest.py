@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import datetime
 from itertools import chain
@@ -17,12 +17,10 @@ from yarl import URL
 from service.config.answers import ErrorRule
 from service.config.connectors import Connector, OneOf
 from service.config.foreach import ForEach, Value
-from service.config.paths import parse_path
-from service.config.units import Duration, Size
+from service.config.units import Size
 from service.cutting import cut
 from service.errors import AnswerIgnored, FormatError, PageInstead, SourceLost, SourceRefused, WalkRefused
 from service.formats import Format
-from service.lookup import lookup, narrowed
 from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
 from service.provider.answer import Answer
@@ -33,15 +31,16 @@ from service.provider.rounds import Outlet, Rounds
 from service.provider.rules import Rules
 from service.provider.standing import PAGES, Standing, digest
 from service.provider.walk import Walk
-from service.schedule import Cron, Schedule, Zone
+from service.reading import Reading
+from service.schedule import Polled
 from service.sources import Addressed, Link, query
 from service.spans import Range
-from service.watermark import Incremental, newest
+from service.watermark import Incremental
 
 log = structlog.get_logger()
 
 
-class Rest(Addressed):
+class Rest(Polled, Addressed):
     """Polls an address, ``every`` so often, and hands on each page: as one message, or a long one piece by piece."""
 
     replayable: ClassVar[bool] = True
@@ -54,17 +53,6 @@ class Rest(Addressed):
     """The method."""
     body: Any = None
     """A JSON body."""
-    every: Duration = Field(default=60.0, gt=0)
-    """Time from the start of one poll to the start of the next."""
-    cron: Cron | None = None
-    """When to poll, in place of `every`: minute, hour, day of the month, month, day of the week. The feed polls at its
-    start, too, so that a time it missed while it was down is made up for."""
-    timezone: Zone | None = None
-    """The time zone that `cron` means (UTC without it). With `every` (at most a day), polls lie on whole multiples of
-    it since midnight there."""
-    jitter: Duration | None = Field(default=None, ge=0)
-    """The most by which a poll may be late, at random, so that a fleet never polls in step; by default a twentieth of
-    the time until it, at most a minute."""
     errors: tuple[ErrorRule, ...] = ()
     """What to do about some answers; any other goes by its status."""
     paginate: Annotated[Connector, OneOf("service.pagination")] | None = None
@@ -94,18 +82,10 @@ class Rest(Addressed):
             raise ValueError("`absent` needs one full set, but `for_each` asks for many; remove one of them")
         return self
 
-    @model_validator(mode="after")
-    def _one_schedule(self) -> "Rest":
-        if self.cron is not None and "every" in self.model_fields_set:
-            raise ValueError("a feed polls either `every` so often or as `cron` says")
-        if self.cron is None and self.timezone is not None and self.every > 86_400:
-            raise ValueError("with a `timezone`, `every` is at most a day: polls are counted from midnight")
-        return self
-
     async def run(self, link: Link) -> None:
         """Poll until cancelled; see Source."""
         poller = self._poller(link)
-        schedule = Schedule(self.every, self.cron, self.timezone, self.jitter)
+        schedule = self.schedule()
         due = time.time()
         while True:
             started = time.time()
@@ -179,13 +159,8 @@ class _Walker:
         self._held: list[Message] = []
         self._waits = False  # for a page that changed, to hand on the whole set or nothing
         self._format = cast("Format", rest.format)
-        self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
-        self._looks = self._paginator is not None or self._field is not None
-        # No more closely than paging and the cursor need: the transform decodes what is mapped.
-        self._read = self._format.typed(rest.records, narrowed(self._field)) or (
-            lambda message: self._format.decode(message, rest.records)
-        )
-        self._glance = self._format.glance(self._paginator.reads if self._paginator is not None else None)
+        field = rest.incremental.field if rest.incremental is not None else None
+        self._reading = Reading(self._format, rest.records, self._paginator, field)
 
     async def poll(self) -> Position:
         """Walk from the first page, or from where the last walk was interrupted; give where that leads."""
@@ -323,21 +298,8 @@ class _Walker:
         """Hand on the pieces that came so far."""
         answer.is_cut, held = True, answer.release()
         for answer.held in chain(([message] for message in aside.take()), [held]):
-            await self._look(answer, answer.held)
+            await self._reading.look(answer, answer.held)
             await self._let_go(answer)
-
-    async def _look(self, answer: Answer, messages: Sequence[Message]) -> None:
-        """Note what paging and the cursor need of some messages; between two of them others have their turn."""
-        for message in messages if self._looks else ():
-            await asyncio.sleep(0)
-            try:
-                records = self._read(message)
-            except FormatError as error:
-                answer.fault = answer.fault or error
-                continue
-            answer.count += len(records)
-            if self._field is not None:
-                answer.high = newest([answer.high, *(lookup(record, self._field) for record in records)])
 
     async def _page(self, answer: Answer) -> Page:
         """Give what paging needs.
@@ -345,17 +307,9 @@ class _Walker:
         Raises:
             SourceLost: the body does not decode; the rest of it is handed on once, so that quarantine has it.
         """
-        if not self._looks:
-            return Page(answer.url, answer.headers, None, 0)
-        document = None
-        await self._look(answer, answer.held)
-        fault = answer.fault
-        await self._look(answer, [answer.message])  # that `records` leads nowhere is told by the quarantine
         try:
-            document = self._glance(answer.message)
-        except FormatError as error:
-            fault = fault or error
-        if fault is not None:
+            return await self._reading.page(answer)
+        except FormatError as fault:
             if self._standing.position.get("broken") != answer.digest:
                 self._standing.position["broken"] = answer.digest
                 await self._hand_on(answer, is_last=False)
@@ -363,7 +317,6 @@ class _Walker:
             kind = self._format.kind_of(answer.message).upper()
             reason = f"poll failed: {plain(answer.url)}: body is not {kind}: {fault}"
             raise SourceLost(reason, retry_after=self._rest.every) from fault
-        return Page(answer.url, answer.headers, document, answer.count)
 
     async def _let_go(self, answer: Answer) -> None:
         """Hand on what was held back."""
