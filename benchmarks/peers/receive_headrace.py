@@ -6,7 +6,6 @@ With the variant `pause` the link takes its time, so that reading from the socke
 import asyncio
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,15 +14,14 @@ from service.config.foreach import ForEach, Value
 from service.config.settings import Provider as Settings
 from service.model import Message, Position
 from service.provider import Provider
-from service.sources import Receiver, Source, Tracked
+from service.sources import Idle, Source
 
 
-class Link:
+class Link(Idle):
     """Counts; see Link of the sources."""
 
     feed = "bench.feed"
     position: Position | None = None
-    full = False
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
@@ -48,22 +46,6 @@ class Link:
     async def rows(self, each: ForEach) -> list[dict[str, Value]]:  # noqa: ARG002
         """There are none."""
         return []
-
-    async def settled(self) -> None:
-        """Nothing is kept."""
-
-    def listen(self, receiver: Receiver) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Nobody posts."""
-        return nullcontext()
-
-    def alive(self, ago: float = 0.0) -> None:
-        """Nobody asks."""
-
-    def follow(self, subscriptions: Tracked | None) -> None:
-        """Nobody looks."""
-
-    async def wait_until(self, moment: float) -> None:
-        """Nothing is polled."""
 
 
 async def main() -> None:
