@@ -193,8 +193,8 @@ async def _until(daemon: Daemon, condition: Callable[[dict[str, int]], bool]) ->
             await asyncio.sleep(0.25)
 
 
-def _settled(ledger: dict[str, int]) -> int:
-    return ledger["received"] if ledger.get("in_flight") == 0 else 0
+def _settled(ledger: dict[str, int]) -> int | None:
+    return ledger["received"] if ledger.get("in_flight") == 0 else None
 
 
 async def _poll(daemon: Daemon) -> None:

@@ -38,8 +38,9 @@ class Aside:
         if self.size + len(bodies) > ASIDE_BYTES:
             return False
         try:
-            # Without a buffer of its own: what the disk refuses must not come up again at the next call.
-            self._file = self._file or self._stack.enter_context(TemporaryFile(buffering=0))  # noqa: SIM115
+            if self._file is None:
+                # Without a buffer of its own: what the disk refuses must not come up again at the next call.
+                self._file = self._stack.enter_context(TemporaryFile(buffering=0))  # noqa: SIM115  it is entered
             if self._file.write(bodies) != len(bodies):
                 return False
         except OSError:
