@@ -189,7 +189,7 @@ async def _until(daemon: Daemon, condition: Callable[[dict[str, int]], bool]) ->
             status = await daemon.status()
             spooled = max(spooled, status.get("buffer", {}).get("bytes", 0))
             if condition(status.get("ledger", {})):
-                return spooled
+                return int(spooled)
             await asyncio.sleep(0.25)
 
 
