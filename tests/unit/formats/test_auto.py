@@ -34,7 +34,7 @@ def test_the_content_type_goes_first(content_type: str, kind: str) -> None:
         (b'[\n{"a": 1},\n{"a": 2}]', "json"),
         (b'{"a":\n{"b": 1}}', "json"),
         (b'{"a": 1}\n', "json"),
-        (b'[[1],\n[2]]', "json"),
+        (b"[[1],\n[2]]", "json"),
     ],
 )
 def test_lines_that_are_called_json_are_known_for_what_they_are(body: bytes, kind: str) -> None:
