@@ -16,8 +16,10 @@ RUN /opt/tool/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /wheels .
 FROM python:3.11-slim
 COPY --from=build /opt/headrace /opt/headrace
 ENV PATH=/opt/headrace/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# On the volume, too: what waits in a temporary file may be long, and a /tmp in memory would count as ours.
+ENV TMPDIR=/var/lib/headrace
 RUN useradd --system --uid 10001 --home-dir /var/lib/headrace --create-home headrace
-# The spool: the only place that is written to, so that the root file system may be read-only.
+# The spool and temporary files: the only place that is written to, so that the root file system may be read-only.
 VOLUME /var/lib/headrace
 WORKDIR /var/lib/headrace
 USER 10001

@@ -77,3 +77,24 @@ def decoded(body: bytes, codec: str) -> tuple[str, bool]:
         return body.decode(codec, "surrogateescape"), False
     except UnicodeDecodeError as error:
         raise FormatError(f"it is not {codec}: {error.reason} at byte {error.start}; set `encoding`") from None
+
+
+def utf8(body: bytes, meta: Mapping[str, Any]) -> bytes:
+    """Give a body that should be UTF-8 as such: where it is something else, a mark or the content type says what.
+
+    Raises:
+        FormatError: the content type names an encoding that there is not.
+    """
+    name, length = marked(body[:LONGEST_MARK])
+    if name is None and b"\0" not in body[:LONGEST_MARK]:
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            pass
+        else:
+            return body  # many call UTF-8 something else
+    name = name or declared(meta) or "utf-8"
+    try:
+        return body[length:].decode(name).encode() if unmarked(name) != "utf-8" else body
+    except UnicodeDecodeError:
+        return body

@@ -6,7 +6,10 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field, model_validator
+
+from service.config.connectors import Settings
+from service.config.units import Duration
 
 JITTER = 0.05
 """The part of the time between two polls by which the next may be late, unless configured, so that a fleet never polls
@@ -95,3 +98,31 @@ class Schedule:
             step += 1
             due = min(midnight + timedelta(seconds=step * self._every), tomorrow).timestamp()
         return due
+
+
+class Polled(Settings):
+    """When a feed polls."""
+
+    every: Duration = Field(default=60.0, gt=0)
+    """Time from the start of one poll to the start of the next."""
+    cron: Cron | None = None
+    """When to poll, in place of `every`: minute, hour, day of the month, month, day of the week. The feed polls at its
+    start, too, so that a time it missed while it was down is made up for."""
+    timezone: Zone | None = None
+    """The time zone that `cron` means (UTC without it). With `every` (at most a day), polls lie on whole multiples of
+    it since midnight there."""
+    jitter: Duration | None = Field(default=None, ge=0)
+    """The most by which a poll may be late, at random, so that a fleet never polls in step; by default a twentieth of
+    the time until it, at most a minute."""
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> "Polled":
+        if self.cron is not None and "every" in self.model_fields_set:
+            raise ValueError("a feed polls either `every` so often or as `cron` says")
+        if self.cron is None and self.timezone is not None and self.every > 86_400:
+            raise ValueError("with a `timezone`, `every` is at most a day: polls are counted from midnight")
+        return self
+
+    def schedule(self) -> Schedule:
+        """Give the moments of the polls."""
+        return Schedule(self.every, self.cron, self.timezone, self.jitter)

@@ -30,6 +30,11 @@ class Incremental(Settings):
     lookback: Duration = 0.0
     """How far to reach back before the newest value, for changes that the provider publishes late."""
 
+    def params(self, cursor: Mark | None) -> dict[str, Mark]:
+        """Give the parameter that asks for what lies behind the cursor; there is none where everything is asked for."""
+        since = self.start if cursor is None else reach_back(cursor, self.lookback)
+        return {} if since is None else {self.param: since}
+
 
 def newest(values: Iterable[Any]) -> Mark | None:
     """Give the newest of some values; None when there is none. What is neither text nor number is passed over."""

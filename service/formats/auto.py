@@ -150,7 +150,8 @@ def choose(meta: Mapping[str, Any], start: bytes) -> str:
     name = str(meta.get("name", "")).lower()
     for kind, format_ in formats.items():
         if media is not None and _is_of(media[0], format_.types):
-            return kind
+            # Lines of documents are often called JSON, which they cannot be.
+            return "ndjson" if kind == "json" and formats["ndjson"].likeness(start) else kind
     for kind, format_ in formats.items():
         if format_.suffixes and name.endswith(format_.suffixes):
             return kind

@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from service.charset import utf8
 from service.config.paths import Path, parse_path
+from service.errors import FormatError
 from service.formats import PIECE, Cutter, Format, Gatherer, Piece, refuse_rest
 from service.jsontext import BOM, FAULTS, parse, pieces, walk
 from service.lookup import narrowed
@@ -22,7 +24,10 @@ _BETWEEN = re.compile(rb'[^"{}\[\],]*+(?:' + _STRING + rb'[^"{}\[\],]*+)*+', re.
 
 
 class Json(Format):
-    """A JSON document in UTF-8 (RFC 8259): a list of records, or one record."""
+    """A JSON document: a list of records, or one record.
+
+    It is in UTF-8 (RFC 8259); where it is not, a byte order mark or the content type says in what else.
+    """
 
     types: ClassVar[tuple[str, ...]] = ("application/json", "text/json", "+json")
     suffixes: ClassVar[tuple[str, ...]] = (".json", ".geojson")
@@ -39,7 +44,7 @@ class Json(Format):
     def decode(self, message: Message, records: str | None) -> list[Any]:
         """Give the records; see Format."""
         refuse_rest(message)
-        document = parse(message.body)
+        document = _parsed(message)
         if records is not None:
             document = walk(document, parse_path(records), records)
         return document if type(document) is list and not self.single else [document]
@@ -67,12 +72,12 @@ class Json(Format):
 
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
         """Give the record's literal bytes; see Format."""
-        return bytes(pieces(message.body, records, self.single)[index])
+        return bytes(pieces(utf8(message.body, message.meta or {}), records, self.single)[index])
 
     def document(self, message: Message) -> Any:
         """Give the document itself; see Format."""
         refuse_rest(message)
-        return parse(message.body)
+        return _parsed(message)
 
     def glance(self, path: Path | None) -> Callable[[Message], Any]:
         """Give what lies at a path of an object, or that it is one, or a list of some; see Format."""
@@ -92,9 +97,9 @@ class Json(Format):
 
     def reread(self, message: Message) -> Any:
         """Give the one record, which may be a list; see Format."""
-        return parse(message.body)
+        return _parsed(message)
 
-    def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:  # noqa: ARG002  UTF-8
+    def cutter(self, meta: Mapping[str, Any], records: str | None, size: int = PIECE) -> Cutter:  # noqa: ARG002  bytewise
         """Cut the array at ``records``; see Format."""
         return Gatherer(size) if self.single else _Elements(parse_path(records) if records is not None else (), size)
 
@@ -191,6 +196,15 @@ class _Elements(Gatherer):
                 break
         self._at, self._depth = at - found, depth
         return found
+
+
+def _parsed(message: Message) -> Any:
+    try:
+        return parse(message.body)
+    except FormatError:
+        if (text := utf8(message.body, message.meta or {})) is message.body:
+            raise
+        return parse(text)
 
 
 def _name(text: bytes) -> str:

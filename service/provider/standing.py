@@ -14,7 +14,8 @@ from service.watermark import Mark, newest
 
 VALIDATORS = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
 """What an answer is asked for again with, and the header of the answer that gives it."""
-
+PAGES = 5_000
+"""The most pages of which is remembered what they held."""
 _KEYS = ("cursor", "walk", "high", "answer", "broken")
 
 
@@ -102,6 +103,10 @@ class Standing:
         """
         noted = self._noted(url) if self._asks and not self.amid else None
         return noted.validators if noted is not None else {}
+
+    def knows(self, url: URL) -> bool:
+        """Whether an answer may turn out to be as it was."""
+        return self._noted(url) is not None if self._most else "answer" in self.position
 
     def unchanged(self, answer: Answer) -> Noted | None:
         """Give what was noted of an answer that is as it was when it was last handed on; None for any other."""

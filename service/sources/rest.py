@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import uuid4
 
@@ -16,35 +17,30 @@ from yarl import URL
 from service.config.answers import ErrorRule
 from service.config.connectors import Connector, OneOf
 from service.config.foreach import ForEach, Value
-from service.config.paths import parse_path
-from service.config.units import Duration, Size
+from service.config.units import Size
 from service.cutting import cut
 from service.errors import AnswerIgnored, FormatError, PageInstead, SourceLost, SourceRefused, WalkRefused
 from service.formats import Format
-from service.lookup import lookup, narrowed
 from service.model import Message, Position
 from service.pagination import Page, Paginator, Step
 from service.provider.answer import Answer
 from service.provider.answers import plain
+from service.provider.aside import HOLD_BYTES, Aside
 from service.provider.binding import bound
 from service.provider.rounds import Outlet, Rounds
 from service.provider.rules import Rules
-from service.provider.standing import Standing, digest
+from service.provider.standing import PAGES, Standing, digest
 from service.provider.walk import Walk
-from service.schedule import Cron, Schedule, Zone
+from service.reading import Reading
+from service.schedule import Polled
 from service.sources import Addressed, Link, query
 from service.spans import Range
-from service.watermark import Incremental, newest, reach_back
+from service.watermark import Incremental
 
 log = structlog.get_logger()
 
-HOLD_BYTES = 4 << 20
-"""Bytes of a long body that are held back until it is known whether they are those of the last answer."""
-PAGES = 5_000
-"""The most pages of which is remembered what they held."""
 
-
-class Rest(Addressed):
+class Rest(Polled, Addressed):
     """Polls an address, ``every`` so often, and hands on each page: as one message, or a long one piece by piece."""
 
     replayable: ClassVar[bool] = True
@@ -57,17 +53,6 @@ class Rest(Addressed):
     """The method."""
     body: Any = None
     """A JSON body."""
-    every: Duration = Field(default=60.0, gt=0)
-    """Time from the start of one poll to the start of the next."""
-    cron: Cron | None = None
-    """When to poll, in place of `every`: minute, hour, day of the month, month, day of the week. The feed polls at its
-    start, too, so that a time it missed while it was down is made up for."""
-    timezone: Zone | None = None
-    """The time zone that `cron` means (UTC without it). With `every` (at most a day), polls lie on whole multiples of
-    it since midnight there."""
-    jitter: Duration | None = Field(default=None, ge=0)
-    """The most by which a poll may be late, at random, so that a fleet never polls in step; by default a twentieth of
-    the time until it, at most a minute."""
     errors: tuple[ErrorRule, ...] = ()
     """What to do about some answers; any other goes by its status."""
     paginate: Annotated[Connector, OneOf("service.pagination")] | None = None
@@ -97,18 +82,10 @@ class Rest(Addressed):
             raise ValueError("`absent` needs one full set, but `for_each` asks for many; remove one of them")
         return self
 
-    @model_validator(mode="after")
-    def _one_schedule(self) -> "Rest":
-        if self.cron is not None and "every" in self.model_fields_set:
-            raise ValueError("a feed polls either `every` so often or as `cron` says")
-        if self.cron is None and self.timezone is not None and self.every > 86_400:
-            raise ValueError("with a `timezone`, `every` is at most a day: polls are counted from midnight")
-        return self
-
     async def run(self, link: Link) -> None:
         """Poll until cancelled; see Source."""
         poller = self._poller(link)
-        schedule = Schedule(self.every, self.cron, self.timezone, self.jitter)
+        schedule = self.schedule()
         due = time.time()
         while True:
             started = time.time()
@@ -182,11 +159,8 @@ class _Walker:
         self._held: list[Message] = []
         self._waits = False  # for a page that changed, to hand on the whole set or nothing
         self._format = cast("Format", rest.format)
-        self._field = parse_path(rest.incremental.field) if rest.incremental is not None else None
-        self._looks = self._paginator is not None or self._field is not None
-        # No more closely than paging and the cursor need: the transform decodes what is mapped.
-        self._read = self._format.typed(rest.records, narrowed(self._field)) or self._decode
-        self._glance = self._format.glance(self._paginator.reads if self._paginator is not None else None)
+        field = rest.incremental.field if rest.incremental is not None else None
+        self._reading = Reading(self._format, rest.records, self._paginator, field)
 
     async def poll(self) -> Position:
         """Walk from the first page, or from where the last walk was interrupted; give where that leads."""
@@ -277,11 +251,8 @@ class _Walker:
 
     def _params(self, step: Step) -> dict[str, str]:
         params: dict[str, Any] = {**self._rest.params, **step.params}
-        incremental = self._rest.incremental
-        if incremental is not None:
-            cursor = self._standing.position.get("cursor")
-            since = incremental.start if cursor is None else reach_back(cursor, incremental.lookback)
-            params |= {} if since is None else {incremental.param: since}
+        if self._rest.incremental is not None:
+            params |= self._rest.incremental.params(self._standing.position.get("cursor"))
         return query(params)
 
     async def _fetch(self, step: Step) -> Answer:
@@ -293,40 +264,42 @@ class _Walker:
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
         terms: dict[str, Any] = {"weight": rest.weight, "rules": self._rules}
-        async with provider.request(rest.method, url, headers=headers, body=body, **terms) as response:
-            answer = Answer(url, response, rest.max_body, self._params(step))
-            if not answer.has_body:
-                return answer
-            async with aclosing(answer.chunks(provider, self._rules)) as chunks:
-                pieces = cut(chunks, self._format, answer.meta, rest.records, rest.max_body)
-                async with aclosing(pieces):
-                    async for piece, is_last in pieces:
-                        place = {"set": self._set, "page": self._number, "last": False}
-                        answer.message = Message(piece.body, time.time(), None, {**answer.meta, **place, **piece.meta})
-                        self._number += 1
-                        if not is_last:
-                            answer.hold()
-                            if not self._compares or answer.held_bytes > HOLD_BYTES:
-                                answer.is_cut = True
-                                await self._look(answer, answer.held)
-                                await self._let_go(answer)
+        with Aside() as aside:
+            async with provider.request(rest.method, url, headers=headers, body=body, **terms) as response:
+                answer = await self._receive(Answer(url, response, rest.max_body, self._params(step)), aside)
+            if aside.size and self._standing.unchanged(answer) is None:
+                await self._cut_loose(answer, aside)
         return answer
 
-    async def _look(self, answer: Answer, messages: Sequence[Message]) -> None:
-        """Note what paging and the cursor need of some messages; between two of them others have their turn."""
-        for message in messages if self._looks else ():
-            await asyncio.sleep(0)
-            try:
-                records = self._read(message)
-            except FormatError as error:
-                answer.fault = answer.fault or error
-                continue
-            answer.count += len(records)
-            if self._field is not None:
-                answer.high = newest([answer.high, *(lookup(record, self._field) for record in records)])
+    async def _receive(self, answer: Answer, aside: Aside) -> Answer:
+        """Receive a body; what may be as it was waits, beyond a little on disk."""
+        if not answer.has_body:
+            return answer
+        rest, waits = self._rest, self._compares and not self._is_set and self._standing.knows(answer.url)
+        async with aclosing(answer.chunks(self._link.provider, self._rules)) as chunks:
+            pieces = cut(chunks, self._format, answer.meta, rest.records, rest.max_body)
+            async with aclosing(pieces):
+                async for piece, is_last in pieces:
+                    place = {"set": self._set, "page": self._number, "last": False}
+                    answer.message = Message(piece.body, time.time(), None, {**answer.meta, **place, **piece.meta})
+                    self._number += 1
+                    if is_last:
+                        continue
+                    answer.hold()
+                    if self._compares and answer.held_bytes <= HOLD_BYTES:
+                        continue
+                    if waits and not answer.is_cut and await asyncio.to_thread(aside.put, answer.held):
+                        answer.release()
+                    else:
+                        await self._cut_loose(answer, aside)
+        return answer
 
-    def _decode(self, message: Message) -> list[Any]:
-        return self._format.decode(message, self._rest.records)
+    async def _cut_loose(self, answer: Answer, aside: Aside) -> None:
+        """Hand on the pieces that came so far."""
+        answer.is_cut, held = True, answer.release()
+        for answer.held in chain(([message] for message in aside.take()), [held]):
+            await self._reading.look(answer, answer.held)
+            await self._let_go(answer)
 
     async def _page(self, answer: Answer) -> Page:
         """Give what paging needs.
@@ -334,17 +307,9 @@ class _Walker:
         Raises:
             SourceLost: the body does not decode; the rest of it is handed on once, so that quarantine has it.
         """
-        if not self._looks:
-            return Page(answer.url, answer.headers, None, 0)
-        document = None
-        await self._look(answer, answer.held)
-        fault = answer.fault
-        await self._look(answer, [answer.message])  # that `records` leads nowhere is told by the quarantine
         try:
-            document = self._glance(answer.message)
-        except FormatError as error:
-            fault = fault or error
-        if fault is not None:
+            return await self._reading.page(answer)
+        except FormatError as fault:
             if self._standing.position.get("broken") != answer.digest:
                 self._standing.position["broken"] = answer.digest
                 await self._hand_on(answer, is_last=False)
@@ -352,7 +317,6 @@ class _Walker:
             kind = self._format.kind_of(answer.message).upper()
             reason = f"poll failed: {plain(answer.url)}: body is not {kind}: {fault}"
             raise SourceLost(reason, retry_after=self._rest.every) from fault
-        return Page(answer.url, answer.headers, document, answer.count)
 
     async def _let_go(self, answer: Answer) -> None:
         """Hand on what was held back."""

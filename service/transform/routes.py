@@ -1,6 +1,8 @@
 """The routes of a feed: which records each takes, and the code that makes rows of its table of them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from types import NoneType
 from typing import Any
 
 from service.config.feeds import FeedSettings, Map, MapValue
@@ -16,6 +18,9 @@ from service.transform.expression import Expression
 from service.transform.shape import Shape
 from service.transform.violations import Violation, kind_of
 from service.transform.where import Where
+
+_ANYTHING = (dict, list, str, int, float, Decimal, bool, NoneType)
+"""The types of what a format may decode to."""
 
 
 class Route:
@@ -157,6 +162,8 @@ class Routes:
             settings.routes or settings.transform or settings.dedupe or settings.on_drift == "quarantine"
         ) or any(route.partial for route in self.all)
         self.kinds: tuple[type, ...] = (dict, list) if lists else (dict,)
+        if settings.where is None and all(_takes_whole(each) for each in branches):
+            self.kinds = _ANYTHING
         self._lists = lists
         self._where = Where(settings.where) if settings.where is not None else None
 
@@ -235,6 +242,14 @@ def needed(mapped: Map, asked: Sequence[Expression]) -> list[Path] | None:
             return None
         found += expression.paths
     return found
+
+
+def _takes_whole(route: RouteSettings) -> bool:
+    """Say whether a route has a use for a record of any kind, such as an id in a list of ids: only as it is."""
+    paths = [path for value in (route.map or {}).values() for path in value.from_]
+    looks = route.where is not None or route.delete_when is not None or route.partial
+    computes = any(value.expr is not None for value in (route.map or {}).values())
+    return "$record" in paths and all(path.startswith("$") for path in paths) and not (looks or computes)
 
 
 def _by_name(table: Table) -> dict[str, MapValue]:

@@ -27,6 +27,23 @@ def test_the_content_type_goes_first(content_type: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"a": 1}\n{"a": 2}\n', "ndjson"),
+        (b"[1]\n[2]", "ndjson"),
+        (b'[\n{"a": 1},\n{"a": 2}]', "json"),
+        (b'{"a":\n{"b": 1}}', "json"),
+        (b'{"a": 1}\n', "json"),
+        (b"[[1],\n[2]]", "json"),
+    ],
+)
+def test_lines_that_are_called_json_are_known_for_what_they_are(body: bytes, kind: str) -> None:
+    meta = {"content_type": "application/json"}
+    assert choose(meta, body) == kind
+    assert Auto().decode(Message(body, 0.0, None, meta), None)
+
+
+@pytest.mark.parametrize(
     ("name", "kind"), [("results.csv", "csv"), ("Feed.XML", "xml"), ("a.jsonl", "ndjson"), ("a.geojson", "json")]
 )
 def test_then_the_ending_of_the_name(name: str, kind: str) -> None:

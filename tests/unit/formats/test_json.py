@@ -75,6 +75,41 @@ def test_a_byte_order_mark_is_accepted_once() -> None:
     assert "byte 0" in refusal(b"\xef\xbb\xbf" * 50_000)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "content_type"),
+    [
+        ("utf-8", "application/json; charset=iso-8859-1"),  # as many say who send UTF-8
+        ("utf-8", "application/json; charset=utf8mb4"),
+        ("latin-1", "application/json; charset=ISO-8859-1"),
+        ("cp1252", 'application/json; charset="windows-1252"'),
+        ("shift_jis", "application/json; charset=Shift_JIS"),
+        ("utf-16", "application/json"),
+        ("utf-16", "application/json; charset=utf-8"),
+        ("utf-16-le", "application/json; charset=utf-16le"),
+    ],
+)
+def test_a_document_in_another_encoding_is_read_as_its_mark_or_its_content_type_says(
+    encoding: str, content_type: str
+) -> None:
+    town = "東京" if encoding == "shift_jis" else "Malmö"
+    body = msgspec.json.encode({"data": [{"town": town}, {"town": "x"}]}).decode().encode(encoding)
+    message, form = Message(body, 0.0, None, {"content_type": content_type}), Json()
+    read = form.typed("data", msgspec.defstruct("Shape", [("town", str)]))
+    assert read is not None
+    assert form.decode(message, "data") == [{"town": town}, {"town": "x"}]
+    assert form.glance(None)(message) is not None
+    assert len(read(message)) == 2
+    raw = form.raw(message, "data", 0)
+    assert form.reread(Message(raw, 0.0, None, message.meta)) == {"town": town}
+
+
+def test_bytes_that_no_encoding_is_named_for_are_refused() -> None:
+    body = '["Malmö"]'.encode("latin-1")
+    assert "not UTF-8" in refusal(body)
+    with pytest.raises(FormatError, match="encoding that there is not, 'utf-9'"):
+        Json().decode(Message(body, 0.0, None, {"content_type": "application/json; charset=utf-9"}), None)
+
+
 def test_records_lie_at_the_path() -> None:
     body = b'{"data": {"list": [{"a": 1}, {"a": 2}], "one": {"b": 3}}, "x": [[1], [2, 3]]}'
     assert records(body, "data.list") == [{"a": 1}, {"a": 2}]

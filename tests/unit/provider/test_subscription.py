@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -17,6 +17,7 @@ SPECS = st.lists(st.lists(st.integers(0, 99).map(str), max_size=12), max_size=5)
 )
 
 
+@settings(deadline=None)
 @given(specs=SPECS, most=st.none() | st.integers(1, 7))
 def test_packing_keeps_everything_in_order_and_under_the_cap(specs: list[Subscription], most: int | None) -> None:
     parts = packed(specs, most)

@@ -1,6 +1,12 @@
 """Pages that are as they were at the last poll: they cost no parse and no write, and nothing is missed by that."""
 
 import asyncio
+import contextlib
+import gzip
+import resource
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -8,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from service.errors import SourceLost
-from service.sources.rest import HOLD_BYTES
+from service.provider.aside import HOLD_BYTES
 from tests.collector import Collector, polling, running
 from tests.site import Asked, Site
 
@@ -293,3 +299,107 @@ async def test_many_polls_of_a_changing_walk_hand_on_all_that_ever_changed() -> 
                 held[page[0] % 100 if page[0] >= 100 else page[0]] = page
             assert [held[each] for each in range(6)] == book.pages
             await asyncio.sleep(0)
+
+
+async def test_a_body_longer_than_what_is_held_in_memory_is_known_again_and_handed_on_whole_once_it_changed() -> None:
+    records = [{"n": number, "text": "x" * 1000} for number in range(3 * HOLD_BYTES // 1000)]
+    site_of = Site(lambda _asked: web.json_response(records))
+    async with site_of as site, polling(site, {}) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        for change in (False, True, False):
+            if change:
+                records[-1]["text"] = "another"
+            first, polls = len(link.messages), len(link.polls)
+            link.poll()
+            await link.until(lambda polls=polls: len(link.polls) > polls)  # type: ignore[misc]
+            found = [record for body in link.bodies[first:] for record in orjson.loads(body)]
+            assert found == (records if change else [])
+
+
+def long_body(last: str) -> bytes:
+    records = [{"n": number, "text": f"{number:x}" * 200} for number in range(3 * HOLD_BYTES // 1000)]
+    return orjson.dumps([*records, {"n": -1, "text": last}])
+
+
+def whole(link: Collector, first: int = 0) -> list[Any]:
+    return [record for body in link.bodies[first:] for record in orjson.loads(body)]
+
+
+async def test_a_long_compressed_body_is_known_again_and_handed_on_whole_once_it_changed() -> None:
+    body = long_body("one")
+
+    def zipped(_asked: Asked) -> web.Response:
+        # Compressed anew each time, at a moment of its own: what counts is what unfolds.
+        headers = {"Content-Encoding": "gzip"}
+        return web.Response(body=gzip.compress(body), content_type="application/json", headers=headers)
+
+    async with Site(zipped) as site, polling(site, {}) as (source, link), running(source, link):
+        await link.until(lambda: len(link.polls) == 1)
+        assert whole(link) == orjson.loads(body)
+        for change in (b"", b"two"):
+            body = long_body(change.decode()) if change else body
+            first, polls = len(link.messages), len(link.polls)
+            link.poll()
+            await link.until(lambda polls=polls: len(link.polls) > polls)  # type: ignore[misc]
+            assert whole(link, first) == (orjson.loads(body) if change else [])
+
+
+async def test_a_long_body_is_known_again_after_a_restart() -> None:
+    body = long_body("one")
+    async with Site(lambda _asked: web.Response(body=body, content_type="application/json")) as site:
+        async with polling(site, {}) as (source, link), running(source, link):
+            await link.until(lambda: len(link.polls) == 1)
+        assert link.position is not None
+        async with polling(site, {}, link.position) as (source, link), running(source, link):
+            await link.until(lambda: len(link.polls) == 1)
+            assert link.bodies == []
+            body = long_body("two")
+            link.poll()
+            await link.until(lambda: len(link.polls) == 2)
+    assert whole(link) == orjson.loads(body)
+
+
+@contextlib.contextmanager
+def nowhere(folder: Path) -> Iterator[None]:
+    """Have no folder for temporary files."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder / "missing")
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+@contextlib.contextmanager
+def full(_folder: Path) -> Iterator[None]:
+    """Have the kernel refuse what is beyond the 5th MiB of a file, as a full disk does: amid a write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5 << 20, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("without", [nowhere, full])
+@pytest.mark.parametrize("change", [False, True])
+async def test_a_long_body_that_finds_no_room_on_disk_is_handed_on_whole(
+    without: Any, change: bool, tmp_path: Path
+) -> None:
+    body = long_body("one")
+    async with (
+        Site(lambda _asked: web.Response(body=body, content_type="application/json")) as site,
+        polling(site, {}) as (source, link),
+        running(source, link),
+    ):
+        await link.until(lambda: len(link.polls) == 1)
+        body = long_body("two") if change else body
+        first = len(link.messages)
+        with without(tmp_path):
+            link.poll()
+            await link.until(lambda: len(link.polls) == 2)
+        assert whole(link, first) == orjson.loads(body)
+        # And once there is room again, it is known again.
+        first = len(link.messages)
+        link.poll()
+        await link.until(lambda: len(link.polls) == 3)
+        assert link.bodies[first:] == []

@@ -92,6 +92,24 @@ def test_lists_are_records_only_where_a_path_begins_with_an_index() -> None:
     assert run(make({"a": "text"}), ["te"]).refusals[0].reason == "record: not an object"
 
 
+def test_a_record_of_any_kind_is_taken_where_the_map_has_a_use_for_the_whole_alone() -> None:
+    anything = [5, "x", Decimal("1.5"), True, None, ["a"], {"b": 1}]
+    whole = make({"a": {"type": "json", "null": True}, "f": "text"}, {"a": "$record", "f": "$feed"}, {"key": ["f"]})
+    mapped = run(whole, *anything)
+    assert [(msgspec.json.decode(row[0]) if row[0] is not None else None, row[1]) for row in mapped.rows] == [
+        (float(value) if type(value) is Decimal else value, "acme.scores") for value in anything
+    ]
+    ids = run(make({"id": "integer"}, {"id": "$record"}), 7, "8", "nine", None)
+    assert ids.rows == [(7,), (8,)]
+    assert [(refusal.index, refusal.reason, refusal.record) for refusal in ids.refusals] == [
+        (2, "id: number", b'"nine"'),
+        (3, "id: required", b"null"),
+    ]
+    for feed in ({"where": "a == 1"}, {"delete_when": "a == 1"}):
+        assert run(make({"a": "json"}, {"a": "$record"}, **feed), 5).refusals[0].reason == "record: not an object"
+    assert run(make({"a": "json", "b": "text"}, {"a": "$record", "b": "b"}), 5).refusals[0].index == 0
+
+
 def test_many_bad_records_of_one_message_are_cut_out_of_it_once() -> None:
     transform = make({"a": "integer"})
     mapped = run(transform, *({"a": "x", "filler": "y" * 200} for _ in range(20_000)))
