@@ -275,7 +275,26 @@ async def test_a_provider_that_ignores_the_page_is_not_walked_for_ever() -> None
     async with Site(lambda _asked: answer([{"n": 1}])) as site:
         link = await polls(site, 2, {"paginate": {"kind": "page"}})
     assert len(site.asked) == 4  # of each poll the first page, and the second that gave it away
-    assert len(link.bodies) == 1
+    assert len(link.bodies) == 2  # the second brings the position out of the walk, once
+    assert link.position == {}
+
+
+@pytest.mark.parametrize("size", [0, 1])
+async def test_the_same_records_behind_ever_new_links_end_the_walk_but_pages_without_any_do_not(size: int) -> None:
+    def same(asked: Asked) -> web.Response:
+        number = int(asked.query.get("p", "0"))
+        return answer([{"n": 1}] * size, **({"Link": f'</x?p={number + 1}>; rel="next"'} if number < 5 else {}))
+
+    async with Site(same) as site:
+        link = await polls(site, 3, {"paginate": {"kind": "link"}})
+    assert len(site.asked) == (6 if size else 18)
+    assert "walk" not in (link.position or {})
+
+
+async def test_a_page_that_came_twice_does_not_leave_the_position_amid_the_walk() -> None:
+    async with Site(lambda _asked: answer([{"at": 3}])) as site:
+        link = await polls(site, 2, {"paginate": {"kind": "page"}, "incremental": INCREMENTAL})
+    assert link.position == {"cursor": 3}
 
 
 async def test_a_walk_ends_after_max_pages_and_starts_anew() -> None:
