@@ -199,6 +199,18 @@ async def test_a_number_is_asked_for_in_its_own_form(value: object, lookback: st
     assert site.asked[1].query["since"] == since
 
 
+async def test_a_value_that_is_no_moment_never_becomes_the_cursor() -> None:
+    bodies = [
+        [{"at": "2026-01-01T00:00:00Z"}, {"at": "unknown"}],
+        [{"at": "unknown"}],
+        [{"at": "2026-01-02T00:00:00Z"}],
+    ]
+    async with Site(lambda asked: answer(bodies[min(asked.number, 2)])) as site:
+        link = await polls(site, 3, {"incremental": INCREMENTAL})
+    assert [asked.query.get("since") for asked in site.asked] == [None, *["2026-01-01T00:00:00Z"] * 2]
+    assert (link.position or {})["cursor"] == "2026-01-02T00:00:00Z"
+
+
 async def test_an_older_answer_never_moves_the_cursor_back() -> None:
     async with Site(lambda asked: answer([{"at": 100 - asked.number}])) as site:
         await polls(site, 3, {"incremental": INCREMENTAL})
