@@ -98,7 +98,11 @@ class _Reading:
         self._fault = ""
         kind = file.format.model_dump(include={"kind"})["kind"]
         named = {"format": kind} if kind != "auto" else {}  # a feed that finds out itself may have to read it again
-        self._meta: dict[str, Any] = {"name": _plain(Path(self._name).name), "params": {"file": self._name}, **named}
+        self._meta: dict[str, Any] = {
+            "name": plain_name(Path(self._name).name),
+            "params": {"file": self._name},
+            **named,
+        }
 
     async def run(self) -> None:
         """Hand on what was not handed on before.
@@ -206,7 +210,7 @@ def _shown(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Give the name of what is in a compressed file."""
     for suffix in _COMPRESSED:
         name = name.removesuffix(suffix)
