@@ -59,6 +59,9 @@ class Link:
     def alive(self, ago: float = 0.0) -> None:
         """Nobody asks."""
 
+    def missed(self, ago: float) -> None:
+        """Nobody asks."""
+
     def follow(self, subscriptions: Tracked | None) -> None:
         """Nobody looks."""
 

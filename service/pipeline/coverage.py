@@ -55,7 +55,7 @@ class Coverage:
         self._resuming: set[int] = set()
 
     def begin(self, resuming: set[int]) -> list[Away | Back]:
-        """Begin a run; parts that the provider lets resume have missed nothing yet, unless an earlier run left a gap."""
+        """Begin a run; parts that the provider lets resume have missed nothing but what an earlier run says."""
         self._away = set(range(len(self._parts))) - resuming
         self._resuming = set(resuming)
         return [Away(None)] if self._away else []
@@ -82,7 +82,7 @@ class Coverage:
             copy: its number.
             heard: the last sign of life.
             resumes: whether the provider will send what is missed, so that nothing is.
-            stale: whether one of its subscriptions fell silent: others went on, and from where they are it would resume.
+            stale: whether one of its subscriptions fell silent: resuming goes on from where the others are.
         """
         part = self._parts[number]
         since, part.since[copy] = part.since[copy], None
