@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from service.config.paths import Path, parse_path
-from service.formats import PIECE, Cutter, Format, Gatherer, Piece, refuse_rest
+from service.errors import FormatError
+from service.formats import PIECE, Broken, Cutter, Format, Gatherer, Piece, refuse_rest
 from service.jsontext import BOM, FAULTS, parse, pieces, walk
 from service.lookup import narrowed
 from service.model import Message
@@ -37,9 +38,12 @@ class Json(Format):
         return int(start.removeprefix(BOM).lstrip()[:1] in {b"{", b"["})
 
     def decode(self, message: Message, records: str | None) -> list[Any]:
-        """Give the records; see Format."""
+        """Give the records, a Broken for each that alone is not readable; see Format."""
         refuse_rest(message)
-        document = parse(message.body)
+        try:
+            document = parse(message.body)
+        except FormatError as error:
+            return _apart(message.body, records, self.single, error)
         if records is not None:
             document = walk(document, parse_path(records), records)
         return document if type(document) is list and not self.single else [document]
@@ -66,8 +70,11 @@ class Json(Format):
         return decode
 
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
-        """Give the record's literal bytes; see Format."""
-        return bytes(pieces(message.body, records, self.single)[index])
+        """Give the record's literal bytes; all of the message's where what is around the record is not readable."""
+        try:
+            return bytes(pieces(message.body, records, self.single)[index])
+        except (*FAULTS, LookupError):
+            return message.body
 
     def document(self, message: Message) -> Any:
         """Give the document itself; see Format."""
@@ -191,6 +198,28 @@ class _Elements(Gatherer):
                 break
         self._at, self._depth = at - found, depth
         return found
+
+
+def _apart(body: bytes, records: str | None, single: bool, fault: FormatError) -> list[Any]:  # noqa: FBT001  handed on
+    """Decode record by record a document of which only texts or numbers are at fault, such as half a surrogate pair.
+
+    Raises:
+        FormatError: the fault of the whole; its brackets are not sound, or not one record is readable.
+    """
+    try:
+        texts = pieces(body, records, single)
+    except (*FAULTS, LookupError):
+        raise fault from None
+    found: list[Any] = []
+    for text in texts:
+        try:
+            found.append(parse(bytes(text)))
+        except FormatError as error:
+            detail = f"the record is not readable: {error}; the other records are not harmed"
+            found.append(Broken("json: record not decodable", detail))
+    if all(isinstance(record, Broken) for record in found):
+        raise fault
+    return found
 
 
 def _name(text: bytes) -> str:
