@@ -64,21 +64,25 @@ async def _database(config: Config) -> Try:
 async def _feed(config: Config, transform: Transform, provider: Provider) -> Try:
     """Connect once as the feed does, and wait for its first message; a provider's own timeout ends first."""
     feed = config.feeds()[transform.feed][1]
-    if getattr(feed, "listens", False):
-        return Try(transform.feed, ok=True, told="is posted to us: nothing to connect to")
-    if getattr(feed, "path", None) == "-":
-        return Try(transform.feed, ok=True, told="reads standard input: nothing to connect to")
+    if getattr(feed, "listens", False) or getattr(feed, "path", None) == "-":
+        return Try(transform.feed, ok=True, told="is given its messages: there is nothing to connect to")
     seconds = provider.timeout + 1
     try:
         messages = await receive(config, transform, provider, records=1, seconds=seconds)
-    except SourceRefused as error:
-        return Try(transform.feed, ok=False, told=f"{error.reason}; correct the address, the path or the credentials")
-    except SourceLost as error:
-        return Try(transform.feed, ok=False, told=f"{error.reason}; is the address right, and the provider up?")
-    except OSError as error:
-        return Try(transform.feed, ok=False, told=f"{error}; correct the path, or its rights")
-    except StartError as error:
-        return Try(transform.feed, ok=False, told=f"the rows of `for_each` lie in the database: {error}")
+    except (SourceRefused, SourceLost, OSError, StartError) as error:
+        return Try(transform.feed, ok=False, told=_why(error))
     records = sum(count(transform, message) for message in messages)
     told = f"{records} records came" if messages else f"no objection, and no message within {seconds:g} s"
     return Try(transform.feed, ok=True, told=told)
+
+
+def _why(error: SourceRefused | SourceLost | OSError | StartError) -> str:
+    """Say what failed, and what to do."""
+    match error:
+        case SourceRefused():
+            return f"{error.reason}; correct the address, the path or the credentials"
+        case SourceLost():
+            return f"{error.reason}; is the address right, and the provider up?"
+        case StartError():
+            return f"the rows of `for_each` lie in the database: {error}"
+    return f"{error}; correct the path, or its rights"

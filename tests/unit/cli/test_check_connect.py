@@ -67,7 +67,7 @@ async def test_what_answers_is_ok_and_nothing_is_changed(tmp_path: Path, databas
     assert lines[-4:] == [
         "database: ok: tables or columns are missing, `headrace ddl --connect` prints them; `headrace run` makes them",
         "acme.polled: ok: 2 records came",
-        "acme.posted: ok: is posted to us: nothing to connect to",
+        "acme.posted: ok: is given its messages: there is nothing to connect to",
         "acme.heard: ok: 1 records came",
     ]
     assert len(site.asked) == 1
