@@ -148,8 +148,9 @@ class Feed:
 
     def _mark(self, marks: Sequence[Away | Back], cause: Cause) -> None:
         """Let it be known, in the order of the messages, that nobody listens or that all is heard again."""
-        self._marks += _messages(marks, cause)
-        self._marked.set()
+        if marks:
+            self._marks += _messages(marks, cause)
+            self._marked.set()
 
     def _stand(self, strand: Strand, messages: Sequence[Message]) -> None:
         for message in reversed(messages):

@@ -97,6 +97,8 @@ class Inlet:
         Cancelled while it waits it takes them all the same, without waiting: what left the socket is never dropped,
         and the bound is exceeded by one group at most.
         """
+        if not messages:
+            return
         size = _size(messages)
         full = bool(self._held) and self._held + size > self._max_bytes
         try:

@@ -1,9 +1,12 @@
 """The inlet: groups, bounds, backpressure, and what happens to a message in hand when its source is cancelled."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import cast
 
 from service.buffer.memory import Memory
 from service.model import Lane, Message
+from service.pipeline.conflate import Conflation
 from service.pipeline.gaps import back
 from service.pipeline.inlet import OVERHEAD, Inlet
 
@@ -74,3 +77,14 @@ async def test_a_message_larger_than_the_bound_passes_alone() -> None:
         pass
     await inlet.run()
     assert kept.last_sequence == 1
+
+
+async def test_nothing_makes_no_room_when_all_that_is_held_is_being_appended() -> None:
+    class Never:
+        async def fold(self, messages: Sequence[Message]) -> list[Message]:
+            raise AssertionError(messages)
+
+    inlet = Inlet(await lane(), 100 + OVERHEAD, cast("Conflation", Never()))
+    await inlet.put([message(200)])
+    await inlet.put([])
+    assert inlet.conflated == 0
