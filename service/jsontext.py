@@ -1,5 +1,6 @@
 """JSON texts, decoded exactly, with faults told in words: numbers with a fraction or an exponent are decimals."""
 
+import re
 from decimal import Decimal, DecimalException
 from difflib import get_close_matches
 from functools import lru_cache
@@ -12,6 +13,10 @@ from service.errors import FormatError
 
 BOM = b"\xef\xbb\xbf"
 _SHOWN = 40
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)", re.DOTALL)
+"""An escape within a text; the group is one that begins half a surrogate pair."""
+_MASK = b"\x7f"
+"""Stands for the backslash of such a half: a character that JSON allows as it is, and hardly any text has."""
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -62,13 +67,21 @@ def walk(document: Any, path: Path, text: str) -> Any:
 def pieces(body: bytes, records: str | None, single: bool) -> list[msgspec.Raw]:  # noqa: FBT001  a part of the key
     """Cut a text that decodes into the literal bytes of its records.
 
-    They are kept for one text, so that a message of many bad records is not cut for each.
+    They are kept for one text, so that a message of many bad records is not cut for each. Halves of surrogate pairs,
+    which the decoder refuses even where it only looks for the end, are masked while it cuts.
     """
-    piece: msgspec.Raw = msgspec.Raw(body.removeprefix(BOM))
+    text = body.removeprefix(BOM)
+    masks = _MASK not in text
+    piece: msgspec.Raw = msgspec.Raw(_ESCAPE.sub(_masked, text) if masks else text)
     for step in parse_path(records) if records is not None else ():
         piece = _decode_object(piece)[step] if isinstance(step, str) else _decode_list(piece)[step]
     text = bytes(piece).strip()
-    return _decode_list(piece) if text.startswith(b"[") and not single else [msgspec.Raw(text)]
+    found = _decode_list(piece) if text.startswith(b"[") and not single else [msgspec.Raw(text)]
+    return [msgspec.Raw(bytes(each).replace(_MASK, b"\\")) for each in found] if masks else found
+
+
+def _masked(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape[1] is None else _MASK + escape[1]
 
 
 def _said(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """How far an incremental feed has come: which of two values is newer, and what lies a while before one."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -37,9 +38,16 @@ class Incremental(Settings):
 
 
 def newest(values: Iterable[Any]) -> Mark | None:
-    """Give the newest of some values; None when there is none. What is neither text nor number is passed over."""
-    marks = [mark for value in values if (mark := _mark(value)) is not None]
-    return max(marks, key=_order, default=None)
+    """Give the newest of some values; None when there is none. What is neither text nor number is passed over.
+
+    So is what is of another kind than most are (of as many, than the first is): one ``n/a`` among moments must not
+    become the cursor, behind which there would never be anything.
+    """
+    marks = [(*_order(mark), mark) for value in values if (mark := _mark(value)) is not None]
+    if not marks:
+        return None
+    ((usual, _),) = Counter(kind for kind, _, _ in marks).most_common(1)
+    return max((mark for mark in marks if mark[0] == usual), key=lambda mark: mark[1])[2]
 
 
 def reach_back(mark: Mark, seconds: float) -> Mark:
@@ -67,17 +75,17 @@ def _mark(value: Any) -> Mark | None:
     return value if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
 
 
-def _order(mark: Mark) -> tuple[int, Any]:
-    """Order numbers, then moments, then other text."""
+def _order(mark: Mark) -> tuple[str, Any]:
+    """Give the kind of a value, and what it is compared by with others of its kind."""
     text = str(mark)
     if _NUMBER.fullmatch(text):
-        return 1, Decimal(text)
+        return "number", Decimal(text)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return 3, text
+        return "text", text
     # A provider that writes no zone writes the same one everywhere: which, does not matter to the order.
-    return 2, moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return "moment", moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _like(example: str, moment: datetime) -> str:

@@ -1,16 +1,25 @@
 """Fixtures that the whole suite shares: real PostgreSQL clusters and fresh databases."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from service.store import direct
 from tests.pgbouncer import Bouncer
 from tests.postgres import POSTGRES_15, Cluster, needs_postgres_15
 
+settings.register_profile("untimed", deadline=None)  # how long an example takes on a busy machine says nothing
+settings.load_profile("untimed")
 _numbers = count(1)
+
+
+def pytest_configure() -> None:
+    """Let SIGINT reach the programs under test: whom a shell runs in the background inherits that it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

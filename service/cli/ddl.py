@@ -32,7 +32,7 @@ def ddl(
         typer.echo(sql(settings.tables, settings.database.schema_), nl=False)
         return
     try:
-        text, refused = asyncio.run(_missing(settings))
+        text, refused = asyncio.run(missing(settings))
     except (StartError, StoreLost, TableRefused) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
@@ -43,7 +43,12 @@ def ddl(
         raise typer.Exit(1)
 
 
-async def _missing(config: Config) -> tuple[str, list[str]]:
+async def missing(config: Config) -> tuple[str, list[str]]:
+    """Give the SQL that the database of a configuration lacks, and what must be done by hand; see Store.missing.
+
+    Raises:
+        StartError, StoreLost, TableRefused: the database cannot be asked.
+    """
     async with AsyncExitStack() as stack:
         url = config.database.url.get_secret_value()
         if url == "embedded":

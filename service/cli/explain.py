@@ -65,7 +65,7 @@ def explain(
         stop(str(error), 1)
     except OSError as error:
         stop(f"the spool cannot be read: {error.filename}: {error.strerror}", 1)
-    story = Story(settings.tables[table], found, traces)
+    story = Story(settings.tables[table], found, traces, partial=table in settings.partial())
     if as_json:
         typer.echo(as_text(_document(table, wanted, found, story)))
     elif not story.is_empty:

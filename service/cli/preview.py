@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,20 +10,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from service.cli.options import ConfigPath, as_text, console, read, source_of, stop, transform_of
+from service.cli.options import ConfigPath, as_text, console, read, stop, transform_of
+from service.cli.receive import receive
 from service.cli.side import show
-from service.config.foreach import ForEach, Value
 from service.config.settings import Config
-from service.daemon import EMBEDDED_DATA, database
 from service.errors import SourceLost, SourceRefused, StartError
 from service.model import Message
-from service.pipeline.feed import RowsOf
-from service.pipeline.parents import Parents
 from service.provider import Provider
-from service.sources import Source
-from service.store.store import Store
 from service.transform.transform import Transform
-from service.workbench.sample import from_file, sample
+from service.workbench.sample import from_file
 from service.workbench.trial import Trial, trials
 
 
@@ -73,38 +67,9 @@ def _messages(config: Config, transform: Transform, file: Path | None, limit: in
 
 
 async def _receive(config: Config, transform: Transform, limit: int, seconds: float) -> list[Message]:
-    source, name = source_of(config, transform.feed), transform.feed.partition(".")[0]
-    async with (
-        _rows(config, transform.feed, source) as rows,
-        Provider(name, config.providers[name], config.secrets) as provider,
-    ):
-        return await sample(source, provider, transform, records=limit, seconds=seconds, rows=rows)
-
-
-@asynccontextmanager
-async def _rows(config: Config, feed: str, source: Source) -> AsyncIterator[RowsOf | None]:
-    """Give what reads the rows that a feed calls for; None for one that calls for none.
-
-    Raises:
-        StartError: there is no database to read them from.
-    """
-    if getattr(source, "for_each", None) is None:
-        yield None
-        return
-    if config.database.url.get_secret_value() == "embedded" and not EMBEDDED_DATA.exists():
-        raise StartError("`headrace run` makes it, and loads them; until then, --from takes recorded bytes")
-    prepared = asyncio.Event()
-    prepared.set()
-    async with database(config) as url, Store(config.database, config.tables, url, config.deletable()) as store:
-        parents = Parents(feed, config, store, prepared)
-
-        async def some(each: ForEach) -> Sequence[Mapping[str, Value]]:
-            found = await parents.rows(each)
-            if not found:
-                raise SourceRefused("`for_each` gives no row to call for: none is there, or `where` leaves none")
-            return found
-
-        yield some
+    name = transform.feed.partition(".")[0]
+    async with Provider(name, config.providers[name], config.secrets) as provider:
+        return await receive(config, transform, provider, records=limit, seconds=seconds)
 
 
 def _headline(trial: Trial) -> tuple[str, str]:

@@ -26,6 +26,7 @@ class FeedMeaning:
         calls: one sentence on the rows that it calls for; empty where it calls for none.
         deletes: one sentence for each way in which it deletes or marks rows.
         partial: what deltas mean for it, in sentences; none where its records are whole rows.
+        breaker: one sentence on what parks it.
     """
 
     name: str
@@ -35,7 +36,8 @@ class FeedMeaning:
     loss: str
     calls: str
     deletes: tuple[str, ...]
-    partial: tuple[str, ...] = ()
+    partial: tuple[str, ...]
+    breaker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ def _feed(name: str, feed: FeedSettings, config: Config) -> FeedMeaning:
     kind = str(feed.model_dump(include={"kind"})["kind"])
     tables = ", ".join(dict.fromkeys(branch.into for branch in feed.branches))
     calls = _calls(getattr(feed, "for_each", None))
-    return FeedMeaning(name, kind, tables, guarantee, loss, calls, deletes, tuple(_partial(feed, config)))
+    partial = tuple(_partial(feed, config))
+    return FeedMeaning(name, kind, tables, guarantee, loss, calls, deletes, partial, _breaker(feed.breaker))
 
 
 def _calls(each: ForEach | None) -> str:
@@ -162,6 +165,12 @@ def _partial(feed: FeedSettings, config: Config) -> Iterator[str]:
             made = f"cannot make one, without {', '.join(lacks)}"
         wait = f"waits {feed.wait_for_row:g} s for it and then goes" if feed.wait_for_row else "goes"
         yield f"A record{where} whose row does not exist {made}; {'' if lacks else 'else '}it {wait} to quarantine."
+
+
+def _breaker(records: int) -> str:
+    if not records:
+        return "Is not parked, however many of its records are refused: `breaker: off`."
+    return f"Parks once more than half of its last {records} records are refused, until corrected or resumed."
 
 
 def _guarantee(feed: FeedSettings, *, durable: bool) -> tuple[Guarantee, str]:

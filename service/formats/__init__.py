@@ -113,10 +113,12 @@ class Format(Connector, ABC):
     Attributes:
         types: the media types that say that a body is of this format; ``+xml`` stands for any that ends so.
         suffixes: the endings of file names that say so where the media type says nothing.
+        has_paths: whether records may lie at a path, ``records``.
     """
 
     types: ClassVar[tuple[str, ...]] = ()
     suffixes: ClassVar[tuple[str, ...]] = ()
+    has_paths: ClassVar[bool] = True
 
     @classmethod
     def likeness(cls, start: bytes) -> int:  # noqa: ARG003  for those that look

@@ -46,6 +46,7 @@ class Csv(Format):
 
     types: ClassVar[tuple[str, ...]] = ("text/csv", "application/csv")
     suffixes: ClassVar[tuple[str, ...]] = (".csv",)
+    has_paths: ClassVar[bool] = False
 
     kind: Literal["csv"] = "csv"
     delimiter: str = Field(default=",", min_length=1, max_length=1, pattern=r'[^"\r\n]')

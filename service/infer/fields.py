@@ -7,9 +7,14 @@ from typing import Any
 import msgspec
 
 from service.config.paths import Path
+from service.config.tables import Column
+from service.transform.kinds import KINDS
+from service.transform.violations import Violation
 
 DEEP = 5
 """Levels of objects that become columns; what lies deeper stays json."""
+SLIPS = 0.005
+"""Part of the records whose lack of a field, or bad value, is a rare slip of the provider's, for the quarantine."""
 _MANY_KEYS = 30
 """Keys above which an object is taken for a map with data as keys, if few records have each."""
 _WIDE = 12
@@ -26,6 +31,7 @@ class Field(msgspec.Struct):
         present: in how many records there is a value that is not null.
         nested: whether a value is an object or a list, so that it stays json.
         required: whether a record without a value shall be refused.
+        unfit: how many objects and lists not even json can hold, such as one with a NUL character in it.
     """
 
     path: Path
@@ -34,6 +40,12 @@ class Field(msgspec.Struct):
     present: int = 0
     nested: bool = False
     required: bool = False
+    unfit: int = 0
+
+    @property
+    def hardly_lacks(self) -> bool:
+        """Whether it lacks in so few records that it may be part of a key."""
+        return self.present >= (1 - SLIPS) * self.records
 
     @property
     def optional(self) -> bool:
@@ -60,8 +72,20 @@ def _note(field: Field, value: Any) -> None:
     field.present += 1
     if isinstance(value, dict | list):
         field.nested = True
+        field.unfit += not fits(Column(type="json"), value)
     else:
         field.values[type(value).__name__, value] += 1
+
+
+def fits(column: Column, *values: Any) -> bool:
+    """Say whether every value converts to a column's type without loss."""
+    convert = KINDS[column.type].convert(column)
+    try:
+        for value in values:
+            convert(value)
+    except Violation:
+        return False
+    return True
 
 
 def _leaves(value: Any, path: Path, opened: set[Path]) -> Iterator[tuple[Path, Any]]:

@@ -1,17 +1,15 @@
 """The type of a column, guessed from all values of a field and proved by the conversions that will be used."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from service.config.tables import Column, ColumnType
-from service.infer.fields import Field
+from service.infer.fields import SLIPS, Field, fits
 from service.infer.names import identifies, tells_time
-from service.transform.kinds import KINDS
-from service.transform.violations import Violation
 
 _NO_VALUE = frozenset({"na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "unknown"})
 _DIGITS = re.compile(r"-?\d+", re.ASCII)
@@ -50,6 +48,11 @@ class Guess(msgspec.Struct):
     options: dict[str, Any] = {}
     note: str = ""
 
+    @property
+    def is_faithful(self) -> bool:
+        """Whether each value of the sample is stored, none turned into null."""
+        return "on_invalid" not in self.options
+
 
 def guess(name: str, field: Field, *, textual: bool) -> Guess:
     """Guess the type of a field.
@@ -60,7 +63,7 @@ def guess(name: str, field: Field, *, textual: bool) -> Guess:
         textual: the format knows texts only, so that a text of digits is a number.
     """
     if field.nested:
-        return Guess("json")
+        return _spoilt(Guess("json"), field, field.unfit)
     values = [value for _, value in field.values]
     if not values:
         return Guess("text", {}, "always null in the sample")
@@ -74,7 +77,11 @@ def guess(name: str, field: Field, *, textual: bool) -> Guess:
             found.options = {**found.options, "null": True, "on_invalid": "null"}
             found.note = f"{', '.join(words)} ({number} times) becomes null"
             return found
-    return _enumerated(found or _last_resort(values), field)
+    if found is None:
+        found = _last_resort(values)
+        unfit = sum(number for (_, value), number in field.values.items() if not _fits(found, [value]))
+        return _spoilt(_enumerated(found, field), field, unfit)
+    return _enumerated(found, field)
 
 
 def _typed(name: str, values: Sequence[Any], *, textual: bool) -> Guess | None:
@@ -150,6 +157,8 @@ def _epochs(name: str, values: Sequence[Any]) -> Iterator[Guess]:
 def _last_resort(values: Sequence[Any]) -> Guess:
     if all(isinstance(value, str) for value in values):
         return Guess("text")
+    if all(isinstance(value, int | Decimal) and not isinstance(value, bool) for value in values):
+        return Guess("decimal")
     for kind in ("integer", "decimal", "text"):
         if not any(isinstance(value, bool) for value in values) and _fits(found := Guess(kind), values):
             found.note = "the values are of several types"
@@ -158,14 +167,18 @@ def _last_resort(values: Sequence[Any]) -> Guess:
 
 
 def _fits(found: Guess, values: Sequence[Any]) -> bool:
-    """Whether every value converts without loss."""
-    convert: Callable[[Any], Any] = KINDS[found.type].convert(Column(type=found.type, **found.options))
-    try:
-        for value in values:
-            convert(value)
-    except Violation:
-        return False
-    return True
+    return fits(Column(type=found.type, **found.options), *values)
+
+
+def _spoilt(found: Guess, field: Field, unfit: int) -> Guess:
+    """Let values that no type can hold become null, unless they are few enough for the quarantine."""
+    if unfit:
+        said = "more digits, or a NUL character, than Postgres can store"
+        found.note = f"{unfit} of {field.present} have {said}, and will be refused"
+        if unfit > SLIPS * field.records:
+            found.options = {**found.options, "null": True, "on_invalid": "null"}
+            found.note = f"{unfit} of {field.present} have {said}, and become null"
+    return found
 
 
 def _enumerated(found: Guess, field: Field) -> Guess:

@@ -63,10 +63,12 @@ def choose_version(columns: Sequence[Candidate]) -> Choice | None:
 
 def choose_key(columns: Sequence[Candidate], records: Sequence[Any], version: str | None) -> Choice | None:
     """Choose the key: the likeliest columns that are never null and tell all records apart."""
-    parts = [column for column in columns if column.type in _COST and not column.field.optional]
+    parts = [column for column in columns if column.type in _COST and column.field.hardly_lacks]
     parts.sort(key=lambda column: column.cost)
     total = len(records)
     for column in parts:
+        if column.field.optional:
+            continue
         if column.name != version and column.cost <= 3 and len(column.field.values) == column.field.present:
             return Choice((column.name,), f"unique over {total} record{'s' if total > 1 else ''}, never null")
     moving = next((column for column in parts if column.name == version), None)
@@ -120,7 +122,9 @@ def _twins(group: Sequence[Candidate]) -> int:
 
 
 def _distinct(group: Sequence[Candidate], records: Sequence[Any]) -> int:
-    return len({_values(group, record) for record in records})
+    """Count the different values of those records that lack none."""
+    every = (_values(group, record) for record in records)
+    return len({values for values in every if None not in values and "" not in values})
 
 
 def _values(group: Sequence[Candidate], record: Any) -> tuple[Any, ...]:

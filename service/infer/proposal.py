@@ -18,8 +18,6 @@ from service.model import Message
 
 _TEXTUAL = {"csv", "xml"}
 """Formats in which every value is text."""
-_SLIPS = 0.005
-"""Part of the records that may lack an identifier without making it optional."""
 _LOOSE_KEY = 8
 """Columns of the key where nothing identifies a record."""
 
@@ -84,9 +82,12 @@ def propose(messages: Sequence[Message], decoder: Format, name: str) -> Proposal
     if not fields:
         raise FormatError("there is no object or list in it that could be a record")
     kind = str(decoder.model_dump()["kind"])
-    columns, candidates = _columns(fields, textual=kind in _TEXTUAL)
+    guessed = _guessed(fields, textual=kind in _TEXTUAL)
+    candidates = [Candidate(name, field.path, each.type, field) for name, field, each in guessed if each.is_faithful]
     version = choose_version(candidates)
     key = choose_key(candidates, found.records, version.columns[0] if version else None)
+    for candidate in candidates:
+        candidate.field.required |= key is not None and candidate.name in key.columns
     table = next((snake(step) for step in reversed(found.path or ()) if isinstance(step, str)), "")
     proposal = Proposal(
         table=table
@@ -98,7 +99,7 @@ def propose(messages: Sequence[Message], decoder: Format, name: str) -> Proposal
         version_reason=version.reason
         if version
         else "no field tells which of two records is newer: the last to arrive wins",
-        columns=columns,
+        columns=[_column(name, field, each) for name, field, each in guessed],
         kind=kind,
         found=found,
         total=len(found.records),
@@ -121,20 +122,17 @@ def _documents(messages: Sequence[Message], decoder: Format) -> list[Any]:
     return documents
 
 
-def _columns(fields: Sequence[Field], *, textual: bool) -> tuple[list[ColumnProposal], list[Candidate]]:
-    columns: list[ColumnProposal] = []
-    candidates: list[Candidate] = []
+def _guessed(fields: Sequence[Field], *, textual: bool) -> list[tuple[str, Field, Guess]]:
+    """Give each field with the name and the type of its column."""
+    guessed: list[tuple[str, Field, Guess]] = []
     taken: set[str] = set()
     for field in fields:
         name = column_name(field.path, taken)
         taken.add(name)
         # An identifier that hardly ever lacks is one; the provider's rare slip is for the quarantine.
-        field.required = identifies(name) < 2 and field.present >= (1 - _SLIPS) * field.records
-        found = guess(name, field, textual=textual)
-        columns.append(_column(name, field, found))
-        if "on_invalid" not in found.options:
-            candidates.append(Candidate(name, field.path, found.type, field))
-    return columns, candidates
+        field.required = identifies(name) < 2 and field.hardly_lacks
+        guessed.append((name, field, guess(name, field, textual=textual)))
+    return guessed
 
 
 def _column(name: str, field: Field, found: Guess) -> ColumnProposal:

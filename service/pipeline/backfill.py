@@ -7,19 +7,22 @@ position is not touched.
 
 import asyncio
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from service.buffer.memory import Memory
+from service.config.connectors import discover
 from service.config.feeds import FeedSettings
 from service.config.settings import Config
 from service.errors import SourceRefused
+from service.formats import Format
+from service.formats.auto import choose
 from service.pipeline.events import first_of
 from service.pipeline.line import Line
 from service.pipeline.parents import mapped
 from service.pipeline.ranges import Spans
 from service.provider import Provider
 from service.sources import Source
-from service.sources.file import File
+from service.sources.file import File, plain_name
 from service.sources.rest import Rest
 from service.store.store import Store
 
@@ -87,6 +90,10 @@ def from_files(feed: FeedSettings, path: str, form: str | None) -> File:
     settings = _common(feed)
     if form is not None or "format" not in feed.model_fields_set:
         settings["format"] = form or "auto"
+    kind = getattr(settings["format"], "kind", settings["format"])
+    known = {"name": plain_name(path)} if kind == "auto" else {"format": kind}
+    if not cast("type[Format]", discover("service.formats")[choose(known, b"")]).has_paths:
+        settings["records"] = None  # that of the provider's answers: in such files each row is a record
     return File.model_validate({**settings, "kind": "file", "path": path})
 
 

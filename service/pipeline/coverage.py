@@ -52,30 +52,37 @@ class Coverage:
     def __init__(self, parts: int, copies: int) -> None:
         self._parts = [_Part(copies) for _ in range(parts)]
         self._away: set[int] = set()
+        self._resuming: set[int] = set()
 
     def begin(self, resuming: set[int]) -> list[Away | Back]:
-        """Begin a run; parts that the provider lets resume have missed nothing yet."""
+        """Begin a run; parts that the provider lets resume have missed nothing but what an earlier run says."""
         self._away = set(range(len(self._parts))) - resuming
+        self._resuming = set(resuming)
         return [Away(None)] if self._away else []
 
     def confirmed(self, number: int, copy: int, at: float) -> list[Away | Back]:
         """Note that a copy listens from now on."""
         part = self._parts[number]
         part.since[copy] = at
-        if number not in self._away:
+        if number in self._away:
+            part.reach, part.spells = at, []
+        elif number not in self._resuming:
             return []
         self._away.discard(number)
-        part.reach, part.spells = at, []
-        return [] if self._away else [Back(at)]
+        self._resuming.discard(number)
+        return [] if self._away or self._resuming else [Back(at)]
 
-    def lost(self, number: int, copy: int, heard: float | None, *, resumes: bool) -> list[Away | Back]:
-        """Note that a copy does not listen any more.
+    def lost(
+        self, number: int, copy: int, heard: float | None, *, resumes: bool, stale: bool = False
+    ) -> list[Away | Back]:
+        """Note that a copy does not listen any more, or not to all that it subscribes to.
 
         Args:
             number: of the part.
             copy: its number.
             heard: the last sign of life.
             resumes: whether the provider will send what is missed, so that nothing is.
+            stale: whether one of its subscriptions fell silent: resuming goes on from where the others are.
         """
         part = self._parts[number]
         since, part.since[copy] = part.since[copy], None
@@ -83,8 +90,10 @@ class Coverage:
             return []
         if resumes:
             part.reach, part.spells = max(part.reach or heard, heard), []
-            return []
-        part.spells.append((since, heard))
+            if not stale:
+                return []
+        else:
+            part.spells.append((since, heard))
         return self._miss(number, part)
 
     def refused(self, number: int, copy: int) -> list[Away | Back]:

@@ -130,7 +130,8 @@ class Feed:
 
     def confirmed(self, strand: Strand, at: float) -> None:
         """Note that a strand listens; see Hub."""
-        self._mark(self._coverage.confirmed(strand.part, strand.copy, at), "reconnect")
+        if not self._source.replayable:  # what can be asked for again is never missed
+            self._mark(self._coverage.confirmed(strand.part, strand.copy, at), "reconnect")
 
     def lost(self, strand: Strand, cause: Cause) -> None:
         """Note that a strand does not listen any more; see Hub."""
@@ -138,7 +139,8 @@ class Feed:
         if strand.resumed and not resumes:
             self._mark(self._coverage.refused(strand.part, strand.copy), cause)
         else:
-            self._mark(self._coverage.lost(strand.part, strand.copy, self._heard(strand), resumes=resumes), cause)
+            part, copy, heard, stale = strand.part, strand.copy, self._heard(strand), cause == "stale"
+            self._mark(self._coverage.lost(part, copy, heard, resumes=resumes, stale=stale), cause)
 
     def _heard(self, strand: Strand) -> float | None:
         """Give up to when a strand has heard all that was said; who is posted to needs no sign of life."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from service.model import Lane, Message
 from service.pipeline.conflate import Conflation
+from service.pipeline.gaps import META as GAP
 
 OVERHEAD = 200
 """Bytes that a message costs in memory besides its body."""
@@ -41,7 +42,7 @@ class Inlet:
 
     Attributes:
         conflated: number of messages that were dropped in this way; others stand for them in the ledger.
-        messages: number of messages that became safe in the buffer, that is: were received.
+        messages: number of messages that became safe in the buffer, that is: were received; ours about gaps are none.
         bytes_received: bytes of their bodies.
         paused_seconds: how long sources have waited here.
     """
@@ -157,7 +158,7 @@ class Inlet:
             await self._lane.append(group)
             size = _size(group)
             self._held -= size
-            self.messages += len(group)
+            self.messages += sum(message.meta is None or GAP not in message.meta for message in group)
             self._settled += len(group)
             if not self._waiting:
                 self._settled += self._gone

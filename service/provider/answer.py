@@ -55,12 +55,14 @@ class Answer:
         self.fault: FormatError | None = None
         self._response = response
         self._body = Body(response, max_body)
-        self._hash = blake2b(self.headers.get("link", "").encode(), digest_size=16)
+        self._hash = blake2b(digest_size=16)
 
     @property
     def digest(self) -> str:
-        """Tells this body, and where its header leads, from any other, once all of it has come."""
-        return self._hash.hexdigest()
+        """Tells this body, and behind a dot where its header leads, from any other, once all of it has come."""
+        link = self.headers.get("link", "")
+        leads = f".{blake2b(link.encode(), digest_size=16).hexdigest()}" if link else ""
+        return self._hash.hexdigest() + leads
 
     @property
     def has_body(self) -> bool:

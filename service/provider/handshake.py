@@ -57,18 +57,26 @@ class Handshake:
         connection: a new one.
         where: its address, for errors.
         said: shortens what a provider said and blanks out secrets.
+        resume: the values to go on from.
+        unpack: undoes the compression of one message.
 
     Attributes:
         values: what later messages may be filled with.
-        early: messages that came before they were waited for.
+        early: messages that came before they were waited for, as they arrived.
     """
 
     def __init__(
-        self, connection: Connection, where: str, said: Callable[[bytes], str], resume: dict[str, Any]
+        self,
+        connection: Connection,
+        where: str,
+        said: Callable[[bytes], str],
+        resume: dict[str, Any],
+        unpack: Callable[[bytes], bytes] | None,
     ) -> None:
         self._connection = connection
         self._where = where
         self._said = said
+        self._unpack = unpack
         self._arrived: deque[bytes] = deque()
         self.values: dict[str, Any] = {RESUME: resume, "replies": []}
         self.early: list[bytes] = []
@@ -97,7 +105,8 @@ class Handshake:
         try:
             async with asyncio.timeout(expect.timeout):
                 while True:
-                    body = await self._next()
+                    arrived = await self._next()
+                    body = self._unpack(arrived) if self._unpack is not None else arrived
                     frame = Frame(body)
                     if wanted.holds(frame):
                         heard(body)
@@ -106,7 +115,7 @@ class Handshake:
                         return
                     if refused is not None and refused.holds(frame):
                         raise SourceRefused(f"{self._where}: handshake refused: {self._said(body)}")
-                    self.early.append(body)
+                    self.early.append(arrived)
         except TimeoutError:
             raise SourceLost(
                 f"{self._where}: no reply to step {number} of the handshake for {expect.timeout:g} s"

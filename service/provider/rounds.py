@@ -28,7 +28,9 @@ SHORTEST, LONGEST = 0.5, 60.0
 PAGES = 5_000
 """The most pages, of all rows together, of which is remembered what they held; of each row one at least."""
 POSITION_BYTES = 16 << 10
-"""A position of up to so many bytes goes with each answer; a larger one with as many bytes of answers as it has."""
+"""A position of up to so many bytes goes with each answer."""
+POSITION_RATE = 256 << 10
+"""Bytes a second of larger positions: one for 10,000 rows, with a cursor each, goes every five seconds."""
 
 _ENTRY = 64
 """About the bytes that a row takes in the position."""
@@ -123,7 +125,7 @@ class Rounds:
         self._troubles: dict[str, SourceLost | SourceRefused] = {}
         self._told: set[str] = notes.setdefault("told", set())
         self._turn = asyncio.Lock()
-        self._unplaced = 0  # bytes handed on since the last position
+        self._placed_at = float("-inf")  # when a position was handed on, by the monotonic clock
         self._tries = 0
         self._retry_at = 0.0
         self._end: SourceLost | SourceRefused | None = None
@@ -193,7 +195,6 @@ class Rounds:
             inner: Position | None = None
             placed = []
             for message in messages:
-                self._unplaced += len(message.body)
                 inner = message.position or inner
                 position = self._position(key, message.position) if message.position is not None else None
                 placed.append(msgspec.structs.replace(message, position=position))
@@ -297,11 +298,12 @@ class Rounds:
     def _position(self, key: str, inner: Position) -> Position | None:
         """Give the position of the feed once this row is where it is; None where that is not worth its bytes now."""
         done = self._done if "walk" in inner or "broken" in inner else self._done | {key}
-        size = _ENTRY * (len(self._states) + len(done))
+        size, now = _ENTRY * (len(self._states) + len(done)), time.monotonic()
         is_whole = len(done) == len(self._parents)
-        if size > POSITION_BYTES and self._unplaced < size and not is_whole:
+        # By time, not by the answers: short ones would never make up for a position that grows with each of them.
+        if size > POSITION_BYTES and now - self._placed_at < size / POSITION_RATE and not is_whole:
             return None
-        self._unplaced = 0
+        self._placed_at = now
         items = {name: kept for name, kept in self._states.items() if name != key}
         if state := _state(inner):
             items[key] = state

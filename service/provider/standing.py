@@ -23,16 +23,18 @@ class Noted(msgspec.Struct, frozen=True):
     """An answer of which all has been handed on.
 
     Attributes:
-        digest: of its bytes, and of the header that leads on.
+        digest: of its bytes, and of the header that leads on; see Answer.
         validators: headers to ask with whether it changed.
         following: the page that it leads to.
         high: the newest incremental value in it.
+        count: records in it.
     """
 
     digest: str
     validators: Mapping[str, str]
     following: Step | None = None
     high: Mark | None = None
+    count: int = 0
 
 
 class Standing:
@@ -137,7 +139,7 @@ class Standing:
         """Note a page that is on its way now, so that it is known again."""
         of = digest(str(answer.url).encode())
         if self._compares and (of in self._pages or len(self._pages) < self._most):
-            self._pages[of] = Noted(answer.digest, _validators(answer), following, answer.high)
+            self._pages[of] = Noted(answer.digest, _validators(answer), following, answer.high, answer.count)
             self._walked.add(of)
 
     def move(self, following: Step | None) -> None:

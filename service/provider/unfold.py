@@ -36,4 +36,4 @@ class Unfold:
             return body
         if len(whole) > self._most:
             raise SourceRefused(f"a message is larger than max_message ({self._most} bytes) once it is unfolded")
-        return whole if stream.eof else body
+        return whole if stream.eof and not stream.unused_data else body

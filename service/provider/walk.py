@@ -36,12 +36,22 @@ class Walk:
         self._steps = {_identity(first)}
         self._bodies = set[str]()
 
-    def repeats(self, body: str, step: Step) -> bool:
-        """Say whether a page with this body was there before, which ends the walk."""
+    def repeats(self, page: str, count: int, step: Step) -> bool:
+        """Say whether a page was there before, which ends the walk; where it leads makes it no other.
+
+        Pages without records may be alike: some providers send them before the last one.
+
+        Args:
+            page: its digest; see Answer.
+            count: records in it.
+            step: that asked for it.
+        """
+        body = page.partition(".")[0]
         if body in self._bodies:
             self._warn("the provider sent the same page twice", step)
             return True
-        self._bodies.add(body)
+        if count:
+            self._bodies.add(body)
         return False
 
     def leads(self, step: Step, page: Page) -> Step | None:

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Literal, TypeAlias, cast
 
+import structlog
 from pydantic import Field
 
 from service.config.connectors import Connector, OneOf
@@ -22,6 +23,8 @@ from service.formats import PIECE, Format
 from service.model import Message, Position
 from service.provider.unpack import FAULTS, Sniff, unfold
 from service.sources import Link, Source
+
+log = structlog.get_logger()
 
 READ = 64 << 10
 """Bytes read at a time. Always as many, also from a pipe: a file must be cut alike whenever it is read."""
@@ -86,7 +89,7 @@ class _Reading:
 
     The position holds ``of``, the configured path, and ``file``, that of the file; ``identity``, what tells that it is
     the same as before; ``pieces``, how many of it were handed on; ``whole``, whether that is all; ``read``, how many
-    of its bytes that took.
+    of its bytes that took; ``at``, when that was, in seconds since the epoch.
     """
 
     def __init__(self, file: File, link: Link, path: str) -> None:
@@ -98,7 +101,11 @@ class _Reading:
         self._fault = ""
         kind = file.format.model_dump(include={"kind"})["kind"]
         named = {"format": kind} if kind != "auto" else {}  # a feed that finds out itself may have to read it again
-        self._meta: dict[str, Any] = {"name": _plain(Path(self._name).name), "params": {"file": self._name}, **named}
+        self._meta: dict[str, Any] = {
+            "name": plain_name(Path(self._name).name),
+            "params": {"file": self._name},
+            **named,
+        }
 
     async def run(self) -> None:
         """Hand on what was not handed on before.
@@ -110,6 +117,7 @@ class _Reading:
         if before.get("of") != self._file.path:
             before = {}
         if self._name < before.get("file", ""):
+            self._pass_by(before)
             return
         self._link.alive()
         try:
@@ -124,6 +132,16 @@ class _Reading:
         except OSError as error:
             raise SourceRefused(f"{self._name}: {error.strerror or error}") from error
 
+    def _pass_by(self, before: Position) -> None:
+        """Say, once, that a file came or changed that will not be read."""
+        passed: set[str] = self._link.notes.setdefault("passed", set())
+        with contextlib.suppress(OSError):  # gone meanwhile
+            changed = Path(self._path).stat().st_ctime  # that of a file that was moved here, too; its mtime may be old
+            if changed > before.get("at", changed) and self._name not in passed:
+                passed.add(self._name)
+                why = f"it came or changed after {before['file']}, before which it sorts"
+                log.warning("file not read", feed=self._link.feed, file=self._name, reason=why)
+
     async def _hand_on(self, head: bytes, read: _Read, identity: str, skipped: int) -> None:
         """Cut the file into messages, and hand on those that follow the ``skipped`` ones."""
         file, number = self._file, 0
@@ -137,6 +155,7 @@ class _Reading:
                     meta = {**self._meta, **piece.meta}
                     if is_last and self._fault:
                         meta["broken"] = self._fault
+                    now = time.time()
                     position: Position = {
                         "of": file.path,
                         "file": self._name,
@@ -144,8 +163,9 @@ class _Reading:
                         "pieces": number,
                         "whole": is_last,
                         "read": self._read,
+                        "at": now,
                     }
-                    await self._link.emit([Message(piece.body, time.time(), position, meta)])
+                    await self._link.emit([Message(piece.body, now, position, meta)])
 
     async def _chunks(self, head: bytes, read: _Read) -> AsyncGenerator[bytes, None]:
         """Give the file's bytes, decompressed; after a fault in the compression no more of them."""
@@ -206,7 +226,7 @@ def _shown(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Give the name of what is in a compressed file."""
     for suffix in _COMPRESSED:
         name = name.removesuffix(suffix)

@@ -225,15 +225,14 @@ class _Walker:
         while step is not None:
             answer = await self._fetch(step)
             noted = standing.unchanged(answer)
-            body = noted.digest if noted is not None else answer.digest if answer.has_body else None
-            if body is None or walk.repeats(body, step):
+            seen = noted or (answer if answer.has_body else None)
+            leads = noted.following if noted else walk.leads(step, await self._page(answer)) if seen else None
+            if seen is None or walk.repeats(seen.digest, seen.count, step):
                 standing.move(None)
-                self._link.alive()
-                if answer.is_cut:  # its first pieces are on their way
-                    await self._hand_on(answer, is_last=False)
+                # Only if its first pieces are on their way, or the position would be left amid the walk.
+                await self._hand_on(answer, is_last=False, is_news=False)
                 standing.passed()
                 return
-            leads = noted.following if noted is not None else walk.leads(step, await self._page(answer))
             following, is_last = walk.next(leads)
             standing.learn(answer, noted)
             standing.move(following)

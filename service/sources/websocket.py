@@ -119,13 +119,14 @@ class WebSocket(Source):
         offer = Offer(self.headers, self.subprotocols, self.compression, self.max_message, self.weight)
         connection = await dial(url, provider, offer)
         try:
-            handshake = Handshake(connection, where, provider.said, tokens.values if tokens is not None else {})
+            manner, resume = self._manner(), tokens.values if tokens is not None else {}
+            handshake = Handshake(connection, where, provider.said, resume, manner.unpack)
             await handshake.run(self.handshake)
             subscriptions = Subscriptions(
                 part.subscriptions, self.acknowledge, self.freshness, where, provider.said, link.missed
             )
             link.follow(subscriptions)
-            conversation = Conversation(connection, self._manner(), subscriptions, where, provider.said)
+            conversation = Conversation(connection, manner, subscriptions, where, provider.said)
             await conversation.run(handshake.early, handshake.values, link.alive, hand_on)
         except ConnectionClosed as closed:
             raise ended(closed, where, provider, self.max_message) from closed

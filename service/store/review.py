@@ -62,7 +62,7 @@ class Selection(msgspec.Struct, frozen=True):
         feed: of this feed.
         reason: with a reason that begins so.
         resolved: those that were settled, too.
-        mentions: whose raw bytes hold each of these.
+        mentions: whose raw bytes hold each of these, or zeros: what UTF-16 says is not looked at.
     """
 
     ids: tuple[int, ...] = ()
@@ -212,7 +212,11 @@ def _selected(query: "sa.Select[Any]", selection: Selection) -> "sa.Select[Any]"
         query = query.where((entries.c.feed == selection.feed) | backfills)
     if selection.reason is not None:
         query = query.where(entries.c.reason.startswith(selection.reason, autoescape=True))
-    raw = sa.func.coalesce(entries.c.record, entries.c.message)
-    for held in selection.mentions:
-        query = query.where(sa.func.pg_catalog.position(raw, sa.literal(held, sa.LargeBinary)) > 0)
+    if selection.mentions:
+        query = query.where(_holds(b"\0") | sa.and_(*map(_holds, selection.mentions)))
     return query if selection.resolved else query.where(entries.c.resolved_at.is_(None))
+
+
+def _holds(part: bytes) -> "sa.ColumnElement[bool]":
+    raw = sa.func.coalesce(entries.c.record, entries.c.message)
+    return sa.func.pg_catalog.position(raw, sa.literal(part, sa.LargeBinary)) > 0

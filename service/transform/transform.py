@@ -150,7 +150,12 @@ class Transform:
                 mapped.filtered += 1
 
         def again(message: Message, index: int, record: Any, _fault: Violation) -> None:
-            whole = self._whole(message)[index] if isinstance(record, msgspec.Struct) else record
+            try:
+                whole = self._whole(message)[index] if isinstance(record, msgspec.Struct) else record
+            except FormatError as error:  # in fields that nobody wanted until this record failed
+                mapped.refusals.append(self.undecodable(message, error))
+                mapped.lost.append(None)
+                return
             filtered = self._run([Piece(message, [whole], index)], mapped.rows, [].append, failed, trace)
             mapped.filtered += filtered
 
@@ -213,7 +218,11 @@ class Transform:
         For a transform that is not traced: every record gives one row or none, all of one table.
         """
         rows = 0
-        for index, record in enumerate(self.decode(message)):
+        try:
+            records = self.decode(message)
+        except FormatError:  # in fields that are not mapped
+            records = []
+        for index, record in enumerate(records):
             found = self.attempt(message, record).row
             rows += found is not None
             if found is not None and rows > row:

@@ -102,7 +102,8 @@ async def sample(
                 async with asyncio.timeout(seconds):
                     await first_of(link.enough, ended)
             except TimeoutError:
-                pass
+                if not (source.pushed or link.messages):
+                    raise SourceLost(f"nothing came within {seconds:g} s") from None
             receiving.cancel()
     except ExceptionGroup as failed:
         if not link.messages:  # what came before the line went dead is a sample, too

@@ -24,21 +24,23 @@ class Story:
     Args:
         table: settings of the table.
         kept: what the database keeps of the key.
-        traces: of all places; the same record found twice counts once.
+        traces: of all places; the same record found twice counts once. Of a delta the row has what it carries.
+        partial: whether deltas load into the table, so that each column is of the newest record that carries it.
 
     Attributes:
         traces: in order of time, each with its outcome.
     """
 
-    def __init__(self, table: Table, kept: Kept, traces: Sequence[Trace]) -> None:
+    def __init__(self, table: Table, kept: Kept, traces: Sequence[Trace], *, partial: bool = False) -> None:
         self._table = table
+        self._partial = partial
         self._kept = kept
         self._row = kept.rows[0] if kept.rows and table.mode != "append" else None
         distinct: dict[object, Trace] = {}
         for trace in traces:
             distinct.setdefault((trace.feed.partition("@")[0], round(trace.at, 3), trace.number, trace.raw), trace)
         self.traces = sorted(distinct.values(), key=lambda trace: trace.at)
-        self._winner = self._settle()
+        self._makers = self._settle()
 
     @property
     def is_empty(self) -> bool:
@@ -52,53 +54,80 @@ class Story:
         more = [f"{number} {_ONE[outcome] if number == 1 else _MANY[outcome]}" for outcome, number in others.items()]
         return f"{told}. {'; '.join(more).capitalize()}." if more and self._row is not None else f"{told}."
 
-    def _settle(self) -> Trace | None:
-        """Walk through the records as they came; give the one that made the row what it is."""
-        best: Trace | None = None
+    def _settle(self) -> dict[str, Trace]:
+        """Walk through the records as they came; give by column the one that made it what it is in the row."""
+        makers: dict[str, Trace] = {}
         for trace in self.traces:
             if not trace.is_loaded:
                 continue
             if self._table.mode == "append":
                 trace.outcome, trace.because = "added", _and("its row was added", trace.because)
-            elif best is not None and self._is_older(trace.row, best.row):
+                continue
+            newest = makers.get(self._table.key[0])
+            won = self._won(trace, makers)
+            if newest is not None and not won:
                 trace.outcome = "stale"
-                trace.because = _and(f"version {self._version(trace.row)} < {self._version(best.row)}", trace.because)
-            elif best is not None and not trace.deletes and not best.deletes and self._same(trace.row, best.row):
+                trace.because = _and(f"version {self._version(trace.row)} < {self._version(newest.row)}", trace.because)
+            elif newest is not None and not trace.deletes and not newest.deletes and self._same(trace, won, makers):
                 trace.outcome, trace.because = "unchanged", _and("the row was already so", trace.because)
             else:
-                if best is not None:
-                    best.outcome, best.because = "replaced", _and(self._by(trace), best.because)
-                best = trace
-        return self._judge(best) if best is not None else None
+                before = _distinct(makers)
+                if newest is not None and (trace.deletes or newest.deletes):
+                    makers.clear()
+                makers |= dict.fromkeys(won, trace)
+                for other in before:
+                    if all(other is not each for each in makers.values()):
+                        other.outcome, other.because = "replaced", _and(self._by(trace), other.because)
+        held = [self._judge(each, [name for name in makers if makers[name] is each]) for each in _distinct(makers)]
+        return {name: trace for part in held for name, trace in part.items()}
 
-    def _judge(self, best: Trace) -> Trace | None:
-        """Compare the last that was written with the row that is there; give it if it made that row."""
-        best.outcome = "deleted" if best.deletes else "won"
+    def _won(self, trace: Trace, makers: Mapping[str, Trace]) -> list[str]:
+        """Give the columns for which a record is not older than the one that made them; a deletion is for all."""
+        newest = makers.get(self._table.key[0])
+        if trace.deletes or (newest is not None and newest.deletes):
+            is_older = newest is not None and self._is_older(trace.row, newest.row)
+            return [] if is_older else list(self._table.columns if trace.deletes else trace.row or {})
+        return [
+            name for name in trace.row or {} if name not in makers or not self._is_older(trace.row, makers[name].row)
+        ]
+
+    def _judge(self, trace: Trace, names: Sequence[str]) -> dict[str, Trace]:
+        """Compare what a record was the last to write with the row that is there; give the columns that it made."""
+        trace.outcome = "deleted" if trace.deletes else "won"
         why = ""
+        mine = {name: value for name, value in (trace.row or {}).items() if name in names}
         if self._row is None:
             if self._table.mode == "update":
-                best.outcome, why = "filtered", "there is no such row, and `mode: update` makes none"
-            elif not best.deletes:
-                best.outcome, why = "replaced", "there is no such row now"
-        elif best.deletes:
-            best.outcome, why = "replaced", "there is a row again"
-        elif self._is_older(best.row, self._row):
-            best.outcome = "stale"
-            why = f"version {self._version(best.row)} < {self._version(self._row)} of the row"
-        elif difference := self._difference(best.row or {}, self._row):
-            best.outcome, why = "replaced", f"the row differs: {difference}"
+                trace.outcome, why = "filtered", "there is no such row, and `mode: update` makes none"
+            elif not trace.deletes:
+                trace.outcome, why = "replaced", "there is no such row now"
+        elif trace.deletes:
+            trace.outcome, why = "replaced", "there is a row again"
+        else:
+            others = self._different(mine, self._row)
+            is_lost = bool(others) and not self._partial
+            is_lost |= bool(others) and not mine.keys() - others - set(self._table.key)
+            if self._is_older(trace.row, self._row) and (is_lost or not self._partial):
+                trace.outcome = "stale"
+                why = f"version {self._version(trace.row)} < {self._version(self._row)} of the row"
+            elif is_lost:
+                trace.outcome, why = "replaced", f"the row differs: {self._difference(mine, self._row)}"
+            names = [name for name in names if name not in others]
         if why:
-            best.because = _and(why, best.because)
-            return None
-        newest = f"version {self._version(best.row)} is the newest" if self._table.version else "it came last"
-        best.because = _and(newest, best.because)
-        return best
+            trace.because = _and(why, trace.because)
+            return {}
+        newest = f"version {self._version(trace.row)} is the newest" if self._table.version else "it came last"
+        made = [name for name in names if name not in self._table.key]
+        is_part = self._row is not None and len(names) < len(self._table.columns)
+        part = f" of those that carry {', '.join(made)}" if is_part else ""
+        trace.because = _and(f"{newest}{part}", trace.because)
+        return dict.fromkeys(names, trace)
 
     def _why(self) -> str:
         if self._table.mode == "append":
             return f"Every record is a row of its own: there are {len(self._kept.rows)}"
-        if self._winner is not None and self._row is not None:
-            return f"The row is what record {_place(self._winner)} made of it: {self._winner.because}"
+        if self._makers and self._row is not None:
+            return self._made(self._row)
         if self._row is not None:
             version = f", of version {self._version(self._row)}," if self._table.version else ""
             return (
@@ -107,9 +136,24 @@ class Story:
             )
         return f"There is no row: {self._why_none()}"
 
+    def _made(self, row: Mapping[str, Any]) -> str:
+        """Say which record made the row, or which made which of its columns."""
+        makers = _distinct(self._makers)
+        columns = [name for name in row if name in self._table.columns and name not in self._table.key]
+        unknown = [name for name in columns if name not in self._makers]
+        if len(makers) == 1 and not unknown:
+            return f"The row is what record {_place(makers[0])} made of it: {makers[0].because}"
+        parts = [
+            f"{', '.join(name for name in columns if self._makers.get(name) is maker) or 'its key'} by record "
+            f"{_place(maker)}"
+            for maker in makers
+        ]
+        others = f"; {', '.join(unknown)} by none that is known here" if unknown else ""
+        return f"The row was made column by column: {'; '.join(parts)}{others}"
+
     def _why_none(self) -> str:
-        if self._winner is not None:
-            return f"record {_place(self._winner)} deleted it"
+        for maker in self._makers.values():
+            return f"record {_place(maker)} deleted it"
         if self._kept.deleted_at is not None:
             return f"a record of version {self._kept.deleted_version} deleted it at {_clock(self._kept.deleted_at)}"
         found = Counter(trace.outcome for trace in self.traces)
@@ -122,17 +166,28 @@ class Story:
     def _is_older(self, mine: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
         if self._table.version is None or mine is None or other is None:
             return False
-        ours, theirs = mine[self._table.version], other[self._table.version]
+        ours, theirs = mine.get(self._table.version), other.get(self._table.version)
         return theirs is not None and (ours is None or ours < theirs)
 
-    def _same(self, mine: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-        return mine is not None and other is not None and not self._difference(mine, other)
+    def _same(self, trace: Trace, won: Sequence[str], makers: Mapping[str, Trace]) -> bool:
+        """Say whether a record repeats what is there of the columns that it wins, and is not newer."""
+        if any(name not in makers or self._is_older(makers[name].row, trace.row) for name in won):
+            return False
+        there = {name: (makers[name].row or {})[name] for name in won}
+        mine = {name: value for name, value in (trace.row or {}).items() if name in won}
+        return not self._different(mine, there)
+
+    def _different(self, mine: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
+        return {
+            name for name in mine if name in other and self._plain(name, mine[name]) != self._plain(name, other[name])
+        }
 
     def _difference(self, mine: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+        different = self._different(mine, other)
         return ", ".join(
             f"{name} is another" if is_secret(name) else f"{name} is {_short(other[name])}, not {_short(value)}"
             for name, value in mine.items()
-            if name in other and self._plain(name, value) != self._plain(name, other[name])
+            if name in different
         )
 
     def _plain(self, name: str, value: Any) -> Any:
@@ -142,7 +197,7 @@ class Story:
         return json.loads(value, parse_float=Decimal)
 
     def _version(self, row: Mapping[str, Any] | None) -> str:
-        return said(row[self._table.version]) if row is not None and self._table.version is not None else ""
+        return said(row.get(self._table.version)) if row is not None and self._table.version is not None else ""
 
     def _by(self, trace: Trace) -> str:
         if trace.deletes:
@@ -159,6 +214,11 @@ _NONE: dict[Outcome, str] = {
     "replaced": "it was there once",
     "mentioned": "only refused records say something of it",
 }
+
+
+def _distinct(makers: Mapping[str, Trace]) -> list[Trace]:
+    """Give each record once, in the order of time."""
+    return sorted({id(trace): trace for trace in makers.values()}.values(), key=lambda trace: trace.at)
 
 
 def _and(why: str, more: str) -> str:

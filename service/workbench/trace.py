@@ -37,7 +37,7 @@ class Trace(msgspec.Struct):
         outcome: what became of it; see ``story``, which decides between those that were loaded.
         raw: bytes of the record, which tell whether it is the same that was found elsewhere.
         because: why, as half a sentence.
-        row: that it became, by column; None where it became none.
+        row: that it became, by column; of a delta what it carries; None where it became none.
         deletes: whether it deletes the row.
     """
 
@@ -187,8 +187,10 @@ class Tracer:
 
     def _loaded(self, place: str, feed: str, number: int, message: Message, raw: bytes, verdict: Verdict) -> Trace:
         row, finder = verdict.row or (), self._finders[feed_of(feed)]
-        deletes = finder.table in self._transforms[feed_of(feed)].deletable and bool(row[-1])
-        return Trace(message.received_at, place, feed, number, "won", raw, "", finder.values(row), deletes)
+        flags = row[:-1] if verdict.carried is not None else row
+        deletes = finder.table in self._transforms[feed_of(feed)].deletable and bool(flags[-1])
+        values = finder.values(row, verdict.carried)
+        return Trace(message.received_at, place, feed, number, "won", raw, "", values, deletes)
 
 
 def _left_out(transform: Transform, record: Any, message: Message) -> str:

@@ -1,7 +1,7 @@
 """A key that is asked for: read from the command line, and found again in records."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from service.config.feeds import MapValue
@@ -71,8 +71,8 @@ class Finder:
         self._spoken = [_spoken(route, key) for route in routes]
 
     def may_hold(self, body: bytes) -> bool:
-        """Say whether a message may hold the key, by a look at its bytes; UTF-16 is not looked at."""
-        if not self.needles or b"\0" in body[:4]:
+        """Say whether a message may hold the key, by a look at its bytes; UTF-16, which has zeros, is not looked at."""
+        if not self.needles or b"\0" in body:
             return True
         return any(all(needle in body for needle in needles) for needles in self.needles)
 
@@ -91,11 +91,13 @@ class Finder:
 
     def speaks_of(self, raw: bytes) -> bool:
         """Say whether bytes hold what the key is made of, anywhere, each part as a word of its own."""
+        raw = raw.replace(b"\0", b"")  # so that UTF-16 is read as well, as far as it is ASCII
         return any(words and all(word.search(raw) for word in words) for words in self._spoken)
 
-    def values(self, row: Row) -> dict[str, Any]:
-        """Give a row by column."""
-        return dict(zip(self._columns, row, strict=False))
+    def values(self, row: Row, carried: Collection[str] | None) -> dict[str, Any]:
+        """Give a row by column; of a delta the columns that it carries."""
+        named = zip(self._columns, row, strict=False)
+        return {name: value for name, value in named if carried is None or name in carried}
 
 
 def _needles(route: Route, settings: Table, key: Mapping[str, Any]) -> list[bytes]:

@@ -53,10 +53,10 @@ class Setting:
         self.folder, self.database = folder, database
 
     @asynccontextmanager
-    async def running(self, most: int = 9) -> AsyncIterator[Daemon]:
-        config = self.folder / "config.yaml"
-        config.write_text(CONFIG.format(database=self.database, most=most))
-        async with Daemon(self.folder, {}, config) as daemon:
+    async def running(self, most: int = 9, config: str = CONFIG) -> AsyncIterator[Daemon]:
+        file = self.folder / "config.yaml"
+        file.write_text(config.format(database=self.database, most=most))
+        async with Daemon(self.folder, {}, file) as daemon:
             await daemon.until(lambda status: status["feeds"]["acme.posted"]["state"] in {"live", "quiet"})
             yield daemon
 
@@ -168,3 +168,16 @@ async def test_a_replayed_record_is_followed_and_nothing_is_written(tmp_path: Pa
     assert [record["outcome"] for record in found["records"]] == ["refused", "won"]
     assert found["records"][1]["because"] == "version 2026-01-01T12:00:10Z is the newest; it was replayed"
     assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()} == spool
+
+
+UTF_16 = CONFIG.replace("kind: webhook", "kind: webhook\n        format: {{kind: csv, encoding: utf-16-le}}")
+
+
+async def test_refused_records_in_utf_16_are_found(tmp_path: Path, database: str) -> None:
+    setting = Setting(tmp_path, database)
+    lines = "town,id,at,n\n\u6771\u4eac,a1,2026-01-01T12:00:00Z,99\n\u6771\u4eac,b,2026-01-01T12:00:00Z,98\n"
+    async with setting.running(config=UTF_16) as daemon, aiohttp.ClientSession() as session:
+        await session.post(f"{daemon.url}/ingest/acme/posted", data=lines.encode("utf-16-le"))
+        await daemon.until(lambda status: status["ledger"]["quarantined"] == 2)
+        found = await setting.found("acme", "a1")
+    assert ("quarantine 1", "refused") in [(record["place"], record["outcome"]) for record in found["records"]]

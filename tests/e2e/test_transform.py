@@ -139,3 +139,38 @@ async def test_records_that_drift_go_to_quarantine_and_the_status_says_why(tmp_p
             assert status["tables"]["goals"]["inserted"] == 101
         reasons = await rows(database, "SELECT DISTINCT reason FROM headrace.quarantine")
         assert [row["reason"] for row in reasons] == ["drift: field changed"]
+
+
+async def test_what_nobody_can_read_costs_no_neighbour_and_stops_no_daemon(tmp_path: Path, database: str) -> None:
+    good = b'{"id": "a", "minute": 1}, {"id": "b", "minute": 2}'
+    bodies = [
+        b"[" + good + rb', {"id": "\ud800", "minute": 3}, {"id": "c", "minute": 4, "x": "\udfff"}]',
+        b'[{"id": "d", "minute": 999, "x": 1e99999999999999999999}, {"id": "e", "minute": 5}]',
+        b'{"id": "f", "minute": 999, "\xff": 1}',
+        b'[{"id": "last", "minute": 6}]',
+    ]
+
+    def answer(asked: Asked) -> web.Response:
+        body = bodies[min(asked.number, len(bodies) - 1)]
+        return web.Response(body=body, content_type="application/json")
+
+    async with Site(answer) as site:
+        config = tmp_path / "unreadable.yaml"
+        config.write_text(
+            f"""
+database: {{url: "{database}"}}
+http: {{host: 127.0.0.1, port: "${{HEADRACE_PORT}}"}}
+tables: {{goals: {{key: id, columns: {{id: text, minute: {{type: integer, max: 120}}}}}}}}
+providers:
+  acme:
+    url: {site.url}
+    feeds: {{goals: {{kind: rest, path: /goals, every: 50ms, into: goals, map: {{id: id, minute: minute}}}}}}
+"""
+        )
+        async with Daemon(tmp_path, {}, config) as daemon:
+            status = await daemon.until(lambda status: status["ledger"]["loaded"] == 4)
+            assert balanced(status)
+            assert status["ledger"]["quarantined"] == 4
+            assert await daemon.stop() == 0
+        found = await rows(database, "SELECT id FROM goals ORDER BY id")
+        assert [row["id"] for row in found] == ["a", "b", "e", "last"]

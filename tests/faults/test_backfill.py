@@ -169,6 +169,18 @@ async def test_it_reads_standard_input(database: str, folder: Path) -> None:
     assert "1 in quarantine" in out.decode()
 
 
+@pytest.mark.parametrize("options", [("--from", "old-*.csv.gz"), ("--from", "-", "--format", "csv")])
+async def test_rows_of_csv_are_records_wherever_the_provider_keeps_them(
+    database: str, folder: Path, options: tuple[str, ...]
+) -> None:
+    (folder / "config.yaml").write_text(CONFIG.replace("kind: rest", "kind: rest\n        records: data.goals"))
+    (folder / "old-1.csv.gz").write_bytes(gzip.compress(b"id,player\n1,Kane\n2,Saka\n"))
+    process = await backfill(folder, database, *options)
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate(b"id,player\n1,Kane\n2,Saka\n")
+    assert "2 records read; 2 loaded" in out.decode()
+
+
 async def test_what_a_backfill_refused_can_be_replayed(database: str, folder: Path) -> None:
     config = folder / "config.yaml"
     config.write_text(CONFIG.replace("player: player", "player: {from: player, values: {Ada: Ada}}"))

@@ -13,6 +13,7 @@ import orjson
 import pytest
 from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from service.config.load import loads
 from service.daemon import Daemon
@@ -561,3 +562,52 @@ async def test_a_subscription_that_falls_silent_is_a_gap_from_its_last_data_on(d
     assert float(since) <= left - 0.9
     assert abs(float(since) - subscribed) < left - float(since)
     assert float(to) >= again
+
+
+async def test_what_a_silent_subscription_missed_is_a_gap_though_the_others_resume_and_ends_in_another_run(
+    database: str, tmp_path: Path
+) -> None:
+    resumed: list[Any] = []
+    healed = asyncio.Event()
+
+    async def talk(connection: ServerConnection) -> None:
+        if resumed and not healed.is_set():
+            return
+        with contextlib.suppress(ConnectionClosed):
+            for number in range(1000 * len(resumed), 1000 * len(resumed) + 1000):
+                with contextlib.suppress(TimeoutError):
+                    said = orjson.loads(await asyncio.wait_for(connection.recv(), 0.02))
+                    if said["op"] == "subscribe":
+                        resumed.append(said.get("from"))
+                        await connection.send('{"type":"subscribed"}')
+                for name in ("a", "b") if number % 1000 < 5 or healed.is_set() else ("b",):
+                    price = {"type": "price", "id": name, "v": number, "p": number}
+                    await connection.send(orjson.dumps(price), text=True)
+
+    async def answer(_asked: Asked) -> web.StreamResponse:
+        return web.Response(body=b'[{"id":"c","v":9,"p":9}]', content_type="application/json")
+
+    more = "on_gap: {refetch: all}\n        resume: {fields: {v: v}}"
+    subscription = """subscriptions:
+          - for: [a, b]
+            send: {op: subscribe, id: "{item}", from: "{resume.v}"}
+            data: {id: "{item}"}
+            unsubscribe: {op: leave}
+            freshness: 1s"""
+    config = CONFIG.replace("subscribe: [{op: subscribe}]", subscription)
+    query = "select cause, to_time, filled_by from headrace.gaps where cause <> 'start'"
+    async with serve(talk, "127.0.0.1", 0, close_timeout=0.1) as server, Site(answer) as site:
+        address = f"127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        values = {"database": database, "folder": tmp_path / "spool", "site": site.url, "port": "${HEADRACE_PORT}"}
+        (tmp_path / "config.yaml").write_text(config % {**values, "address": address, "more": more})
+        async with Process(tmp_path, {}, tmp_path / "config.yaml") as process:
+            await process.until(lambda status: status["feeds"]["exchange.live"]["state"] == "reconnecting")
+            assert await until(database, query, bool) == [("stale", None, None)]
+            assert await process.stop() == 0
+            healed.set()
+            await process.start()
+            ((cause, end, by),) = await until(database, query, lambda gaps: gaps[0][2] is not None)
+    assert (cause, by) == ("stale", "exchange.all")
+    assert end is not None
+    assert resumed[:2] == [None, None]
+    assert None not in resumed[2:]

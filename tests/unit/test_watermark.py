@@ -23,6 +23,10 @@ from service.watermark import newest, reach_back
         (["2026-01-01T10:00:00", "2026-01-01T09:00:00.999"], "2026-01-01T10:00:00"),
         (["abc", "abd"], "abd"),
         (["NaN", "Infinity"], "NaN"),
+        (["2026-01-01", "n/a", "2026-01-02"], "2026-01-02"),
+        (["2026-01-01", "n/a"], "2026-01-01"),
+        ([7, "unknown"], 7),
+        (["01ab", "0123", "02cd"], "02cd"),
     ],
 )
 def test_the_newest_is_found_by_meaning(values: list[Any], expected: object) -> None:

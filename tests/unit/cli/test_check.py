@@ -41,6 +41,7 @@ def test_a_good_configuration_is_explained(file: Path) -> None:
     assert (code, err) == (0, "")
     assert "acme.polled (rest) into goals: exactly once\n" in out
     assert "acme.heard (websocket) into goals: best effort\n" in out
+    assert "  Parks once more than half of its last 1000 records are refused, until corrected or resumed.\n" in out
     assert "goals: 2 columns, key id; the greatest at wins\n" in out
     assert "database: embedded PostgreSQL, schema public\n" in out
     assert "memory: queues hold at most 16 MiB\n" in out

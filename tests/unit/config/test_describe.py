@@ -88,3 +88,22 @@ def test_it_is_said_what_deltas_mean_for_a_feed() -> None:
     assert said.startswith(
         "Partial in cards: only the columns that a record carries are written, and what arrived last"
     )
+
+
+BREAKERS = """\
+tables: {goals: {key: id, columns: {id: text}}}
+providers:
+  acme:
+    url: https://acme.example
+    feeds:
+      usual: {kind: rest, into: goals, map: {id: id}}
+      other: {kind: rest, breaker: 200, into: goals, map: {id: id}}
+      never: {kind: rest, breaker: off, into: goals, map: {id: id}}
+"""
+
+
+def test_it_is_said_what_parks_a_feed() -> None:
+    said = [feed.breaker for feed in describe(loads(BREAKERS, "config.yaml", {}), 0).feeds]
+    assert said[0] == "Parks once more than half of its last 1000 records are refused, until corrected or resumed."
+    assert "of its last 200 records" in said[1]
+    assert said[2] == "Is not parked, however many of its records are refused: `breaker: off`."

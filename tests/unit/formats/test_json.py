@@ -162,6 +162,20 @@ def test_the_raw_bytes_of_a_record_are_those_that_were_sent() -> None:
     assert Json().raw(Message(b' {"a": 1}\n', 0.0), None, 0) == b'{"a": 1}'
 
 
+BAD = [rb'"\ud800"', rb'"\uDC00\ud800"', rb'{"\udfff": 1}', b'"\xff"', b"1e99999999999999999999", b"9" * 5000]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
+def test_a_record_with_a_text_or_number_that_nobody_can_read_is_refused_alone(bad: bytes) -> None:
+    odd = rb'{"a": "\\ud800 \ud83d\ude00"}'
+    message = Message(b'{"data": [' + odd + b', {"a": ' + bad + b"}, 3]}", 0.0)
+    first, broken, last = Json().decode(message, "data")
+    assert (first, last) == ({"a": "\\ud800 \U0001f600"}, 3)
+    assert broken.reason == "json: record not decodable"
+    assert [Json().raw(message, "data", index) for index in range(3)] == [odd, b'{"a": ' + bad + b"}", b"3"]
+    assert records(b'{"meta": ' + bad + b', "data": [1, 2]}', "data") == [1, 2]
+
+
 def test_the_raw_bytes_of_another_message_are_not_mixed_up() -> None:
     first, second = Message(b"[1, 2]", 0.0), Message(b"[3, 4]", 0.0)
     assert Json().raw(first, None, 1) == b"2"

@@ -1,5 +1,6 @@
 """Proposals for small samples: each guess with its reason, and YAML that reads back."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import yaml
 from service.config.load import loads
 from service.errors import FormatError
 from service.formats.json import Json
+from service.infer.fields import walk
+from service.infer.guess import guess
 from service.infer.proposal import Proposal, propose
 from service.infer.writing import Feed, scalar, write
 from service.model import Message
@@ -129,6 +132,31 @@ def test_an_identifier_that_hardly_ever_lacks_is_still_the_key() -> None:
     assert proposal.key == ("id",)
     assert proposal.columns[0].notes == ["missing in 1 of 401, which will be refused"]
     assert proposed([*records[:20], {"n": 1}]).key != ("id",)
+
+
+def test_twins_that_hardly_ever_lack_are_still_parts_of_the_key() -> None:
+    pairs = [(f"h{home}", f"a{away}") for home in range(15) for away in range(15)]
+    days = [{"day": day, "home": home, "away": away} for day in ("2026-01-01", "2026-01-02") for home, away in pairs]
+    proposal = proposed([*days, {"day": "2026-01-03", "home": None, "away": None}])
+    assert proposal.key == ("day", "home", "away")
+    assert [found.options for found in proposal.columns] == [{}, {}, {}]
+    assert proposal.columns[1].notes == ["missing in 1 of 451, which will be refused"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "kind"),
+    [("a\0b", "ab", "text"), (Decimal("1E-20000"), Decimal("1.5"), "decimal"), (["\0"], [1, 2], "json")],
+)
+def test_what_no_type_can_hold_becomes_null_and_a_rare_one_is_for_the_quarantine(
+    bad: Any, good: Any, kind: str
+) -> None:
+    records = [{"c": good}] * 300
+    often = guess("c", walk([*records[:3], {"c": bad}])[0], textual=False)
+    assert (often.type, often.options) == (kind, {"null": True, "on_invalid": "null"})
+    assert often.note.startswith("1 of 4 have")
+    rare = guess("c", walk([*records, {"c": bad}])[0], textual=False)
+    assert (rare.type, rare.options) == (kind, {})
+    assert rare.note.endswith("will be refused")
 
 
 def test_a_counter_is_the_version_only_where_there_is_no_stamp() -> None:

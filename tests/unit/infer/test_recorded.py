@@ -25,7 +25,9 @@ RECORDED = sorted(
         "football/*.json",
         "football/poll/[0-9]*.json",
         "quakes/*.json",
-        "results/poll/0[16].csv.gz",
+        "results/poll/0[126].csv.gz",
+        "json/test_parsing/[iy]_number_*.json",
+        "json/test_parsing/y_string_null_escape.json",
         "live/*.gz",
     )
     for path in FEEDS.glob(part)
@@ -64,7 +66,7 @@ def test_a_proposal_loads_at_least_99_percent_of_what_it_was_made_from(path: Pat
     try:
         proposal = propose(messages, decoder, "recorded")
     except FormatError:
-        assert path.stem == "03"  # what the provider published that day is no JSON
+        assert path.stem in {"03", "i_number_huge_exp"}  # that is no JSON, or a number that nobody can read
         return
     transform = reload(proposal, tmp_path)
     rows, refused = [], 0

@@ -42,7 +42,7 @@ def test_a_feed_is_heard_again_when_all_its_parts_are() -> None:
 def test_what_the_provider_resumes_is_no_gap_unless_it_refuses_to() -> None:
     coverage = Coverage(1, 1)
     assert coverage.begin({0}) == []
-    coverage.confirmed(0, 0, 1.0)
+    assert coverage.confirmed(0, 0, 1.0) == [Back(1.0)]  # a gap that an earlier run left open ends here
     assert coverage.lost(0, 0, 5.0, resumes=True) == []
     assert coverage.confirmed(0, 0, 7.0) == []
     assert coverage.lost(0, 0, 8.0, resumes=True) == []
@@ -50,6 +50,26 @@ def test_what_the_provider_resumes_is_no_gap_unless_it_refuses_to() -> None:
     assert coverage.refused(0, 0) == [Away(8.0)]
     assert coverage.confirmed(0, 0, 11.0) == [Back(11.0)]
     assert coverage.end({(0, 0): 12.0}, {0}) == []
+
+
+def test_resuming_does_not_bring_back_what_a_silent_subscription_missed() -> None:
+    coverage = Coverage(1, 1)
+    coverage.begin({0})
+    coverage.confirmed(0, 0, 1.0)
+    coverage.lost(0, 0, 4.0, resumes=True)
+    coverage.confirmed(0, 0, 5.0)
+    assert coverage.lost(0, 0, 7.0, resumes=True, stale=True) == [Away(7.0)]
+    assert coverage.lost(0, 0, 9.0, resumes=True) == []
+    assert coverage.confirmed(0, 0, 10.0) == [Back(10.0)]
+
+
+def test_a_gap_of_an_earlier_run_ends_once_all_parts_are_heard_those_that_resume_included() -> None:
+    coverage = Coverage(2, 1)
+    assert coverage.begin({1}) == [Away(None)]
+    assert coverage.confirmed(0, 0, 1.0) == []
+    assert coverage.refused(1, 0) == [Away(None)]
+    assert coverage.confirmed(1, 0, 3.0) == [Back(3.0)]
+    assert coverage.confirmed(1, 0, 4.0) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0.1, 5), st.floats(0, 1)), min_size=1, max_size=12))

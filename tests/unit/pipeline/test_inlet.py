@@ -4,6 +4,7 @@ import asyncio
 
 from service.buffer.memory import Memory
 from service.model import Lane, Message
+from service.pipeline.gaps import back
 from service.pipeline.inlet import OVERHEAD, Inlet
 
 
@@ -23,12 +24,13 @@ async def test_what_is_put_arrives_in_order_and_counts_as_received_once_it_is_in
         async with inlet:
             for number in range(10):
                 await inlet.put([Message(str(number).encode(), 0.0)])
+            await inlet.put([back(1.0, 1.0)])  # our own note of a gap: it was not received
             await inlet.settled()
             assert inlet.messages == 10
-            assert kept.last_sequence == 10
+            assert kept.last_sequence == 11
     found = await kept.read(0, 1 << 20)
     assert found is not None
-    assert [one.body for one in found.messages] == [str(number).encode() for number in range(10)]
+    assert [one.body for one in found.messages] == [*(str(number).encode() for number in range(10)), b""]
     assert inlet.held == 0
 
 

@@ -119,7 +119,7 @@ def test_a_recording_of_a_later_release_is_refused_with_what_reads_it(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b'{"a": 1}\n', b"id,name\n1,x\n", gzip.compress(b"12: 13\n"), b"\x28\xb5\x2f\xfd"]
+    "data", [b"", b'{"a": 1}\n', b"id,name\n1,x\n", gzip.compress(b"12: 13\n", mtime=0), b"\x28\xb5\x2f\xfd"]
 )
 def test_other_files_are_no_recordings(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "file"

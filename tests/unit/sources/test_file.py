@@ -116,6 +116,24 @@ async def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
     assert (await read(path, link.position))[0] == [0, 1, 2, 3, 4, 5]
 
 
+async def test_a_file_that_came_behind_the_last_one_is_told_of_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b").write_bytes(lines(0, 1))
+    _, link = await read(tmp_path / "*")
+    position = link.position or {}
+    assert position["at"] > 0
+    (tmp_path / "a").write_bytes(lines(1, 2))
+    os.utime(tmp_path / "a", (0, 0))  # as it is when a file with an old time is moved here
+    async with linked(tmp_path / "*", {**position, "at": 0.0}) as (source, again):
+        await source.run(again)
+        await source.run(again)
+    said = capsys.readouterr().out
+    assert said.count("file not read") == 1
+    assert str(tmp_path / "a") in said
+    assert not again.bodies
+
+
 async def test_another_path_starts_anew(tmp_path: Path) -> None:
     for name in ("old-z.ndjson", "new-a.ndjson"):
         (tmp_path / name).write_bytes(lines(0, 2))

@@ -199,6 +199,18 @@ async def test_a_number_is_asked_for_in_its_own_form(value: object, lookback: st
     assert site.asked[1].query["since"] == since
 
 
+async def test_a_value_that_is_no_moment_never_becomes_the_cursor() -> None:
+    bodies = [
+        [{"at": "2026-01-01T00:00:00Z"}, {"at": "unknown"}],
+        [{"at": "unknown"}],
+        [{"at": "2026-01-02T00:00:00Z"}],
+    ]
+    async with Site(lambda asked: answer(bodies[min(asked.number, 2)])) as site:
+        link = await polls(site, 3, {"incremental": INCREMENTAL})
+    assert [asked.query.get("since") for asked in site.asked] == [None, *["2026-01-01T00:00:00Z"] * 2]
+    assert (link.position or {})["cursor"] == "2026-01-02T00:00:00Z"
+
+
 async def test_an_older_answer_never_moves_the_cursor_back() -> None:
     async with Site(lambda asked: answer([{"at": 100 - asked.number}])) as site:
         await polls(site, 3, {"incremental": INCREMENTAL})
@@ -275,7 +287,26 @@ async def test_a_provider_that_ignores_the_page_is_not_walked_for_ever() -> None
     async with Site(lambda _asked: answer([{"n": 1}])) as site:
         link = await polls(site, 2, {"paginate": {"kind": "page"}})
     assert len(site.asked) == 4  # of each poll the first page, and the second that gave it away
-    assert len(link.bodies) == 1
+    assert len(link.bodies) == 2  # the second brings the position out of the walk, once
+    assert link.position == {}
+
+
+@pytest.mark.parametrize("size", [0, 1])
+async def test_the_same_records_behind_ever_new_links_end_the_walk_but_pages_without_any_do_not(size: int) -> None:
+    def same(asked: Asked) -> web.Response:
+        number = int(asked.query.get("p", "0"))
+        return answer([{"n": 1}] * size, **({"Link": f'</x?p={number + 1}>; rel="next"'} if number < 5 else {}))
+
+    async with Site(same) as site:
+        link = await polls(site, 3, {"paginate": {"kind": "link"}})
+    assert len(site.asked) == (6 if size else 18)
+    assert "walk" not in (link.position or {})
+
+
+async def test_a_page_that_came_twice_does_not_leave_the_position_amid_the_walk() -> None:
+    async with Site(lambda _asked: answer([{"at": 3}])) as site:
+        link = await polls(site, 2, {"paginate": {"kind": "page"}, "incremental": INCREMENTAL})
+    assert link.position == {"cursor": 3}
 
 
 async def test_a_walk_ends_after_max_pages_and_starts_anew() -> None:

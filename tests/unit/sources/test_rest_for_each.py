@@ -15,7 +15,7 @@ from yarl import URL
 
 from service.errors import SourceLost, SourceRefused
 from service.provider.binding import in_path
-from service.provider.rounds import LOST_IN_A_ROW, POSITION_BYTES
+from service.provider.rounds import LOST_IN_A_ROW, POSITION_BYTES, POSITION_RATE
 from tests.collector import Collector, configured, polling, running
 from tests.site import Asked, Site
 
@@ -388,17 +388,32 @@ async def test_no_rows_are_no_calls_and_are_looked_at_again_before_long() -> Non
     assert link.polls[0] - time.time() < 60  # `every` is an hour
 
 
-async def test_a_large_position_goes_with_no_more_bytes_than_the_answers_have() -> None:
+async def test_a_large_position_goes_no_more_often_than_its_size_allows() -> None:
     parents = rows(*(f"{number:030}" for number in range(3000)))
     async with Site(lambda asked: answer([{"at": asked.number, "text": "x" * 500}])) as site:
         feed = {"incremental": INCREMENTAL, "for_each": {**EACH, "concurrency": 20}}
+        began = time.monotonic()
         link = await once(site, parents, feed)
+        seconds = time.monotonic() - began
     positions = [message.position for message in link.messages if message.position is not None]
-    encoded = sum(len(orjson.dumps(position)) for position in positions)
     assert 5 < len(positions) < 1500
-    assert encoded < 400 * POSITION_BYTES + 3 * sum(map(len, link.bodies))
+    assert (
+        sum(len(orjson.dumps(position)) for position in positions) < 400 * POSITION_BYTES + 2 * POSITION_RATE * seconds
+    )
     assert len((link.position or {})["items"]) == 3000
     assert "round" not in (link.position or {})
+
+
+async def test_a_crash_amid_many_rows_with_short_answers_does_not_start_the_round_anew() -> None:
+    async def short(_asked: Asked) -> web.Response:
+        await asyncio.sleep(0.002)
+        return answer([1])
+
+    async with Site(short) as site:
+        link = await once(site, rows(*range(600)))
+    kept = [message.position for message in link.messages if message.position is not None]
+    rounds = [len(position["round"]) for position in kept if "round" in position]
+    assert rounds[-1] > 400  # by size alone no position would follow the first 256
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,27 @@ async def test_messages_that_the_provider_compresses_itself_are_unfolded(packing
     assert link.bodies == [b'{"n":1}', b"plain", b'{"n":2}']
 
 
+async def test_replies_of_a_handshake_that_are_compressed_are_understood() -> None:
+    async def talk(connection: ServerConnection) -> None:
+        await say(connection, gzip.compress(b'{"type":"hello","challenge":1,"session":"s"}'))
+        said.append(await hear(connection))
+        await say(connection, gzip.compress(b'{"n":0}'), gzip.compress(b'{"type":"welcome"}'))
+        await say(connection, gzip.compress(b'{"n":1}'))
+        await connection.wait_closed()
+
+    said: list[Any] = []
+    async with listening(talk, {"packing": "gzip", "handshake": LOGIN}) as (source, link), running(source, link):
+        await link.until(lambda: len(link.messages) == 2)
+    assert said == [{"op": "auth", "key": "k3y-of-ours", "answer": 1, "session": "s"}]
+    assert link.bodies == [b'{"n":0}', b'{"n":1}']
+
+
+async def test_what_follows_the_end_of_a_compressed_message_is_not_dropped() -> None:
+    odd = gzip.compress(b'{"n":1}') + b'{"n":2}'
+    async with listening(says(odd), {"packing": "gzip"}) as (source, link), running(source, link):
+        await link.until(lambda: link.bodies == [odd])
+
+
 async def test_a_message_of_ours_that_is_too_large_for_the_provider_is_a_refusal() -> None:
     async def talk(connection: ServerConnection) -> None:
         await connection.close(1009, "too big")

@@ -36,6 +36,26 @@ def test_a_refusal_carries_the_message_and_the_literal_bytes_of_the_record() -> 
     assert (refusal.feed, refusal.table, refusal.message, refusal.received_at) == ("acme.scores", "t", sent.body, 12.5)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"a": "bad", "x": 1e99999999999999999999}]',
+        b'{"a": "bad", "\xff": 1}',
+        rb'[{"a": "bad", "x": "\ud800"}]',
+    ],
+)
+def test_a_record_that_fails_amid_fields_that_nobody_can_read_is_refused(body: bytes) -> None:
+    transform, sent = make({"a": "integer"}), Message(body, 0.0)
+    try:
+        records = transform.read(sent)
+    except FormatError as error:  # which is the worker's to refuse
+        refusal = transform.undecodable(sent, error)
+    else:
+        (refusal,) = transform.map([Piece(sent, records)]).refusals
+    assert (refusal.reason, refusal.message) == ("json: not decodable", body)
+    assert transform.refuse(sent, 0, "a: unique", "taken").message == body
+
+
 def test_slices_of_a_message_count_from_their_start() -> None:
     transform = make({"a": "integer"})
     sent = message([{"a": 0}, {"a": 1}, {"a": "x"}, {"a": 3}])

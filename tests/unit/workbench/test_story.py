@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.config.tables import Table
+from service.store.deltas import Delta, Merging
 from service.store.fold import Fold
 from service.store.kept import Kept
 from service.workbench.story import Story
@@ -99,3 +100,73 @@ def test_a_difference_in_a_secret_is_told_without_it() -> None:
     made = Trace(1, "buffer", "acme.f", 0, "won", b"", "", {"id": "a", "api_key": "old"})
     story = Story(table, Kept([{"id": "a", "api_key": "new"}]), [made])
     assert story.traces[0].because == "the row differs: api_key is another"
+
+
+deltas = st.tuples(st.integers(0, 3), st.none() | st.integers(0, 2), st.none() | st.sampled_from(["1", "2"]))
+
+
+@given(st.lists(deltas, min_size=1, max_size=8))
+def test_each_column_is_explained_by_the_newest_delta_that_carried_it(
+    sent: list[tuple[int, int | None, str | None]],
+) -> None:
+    rows = [tuple(row(at, n or 0, x).values()) for at, n, x in sent]
+    flags = [0b0011 | (n is not None) << 2 | (x is not None) << 3 for _, n, x in sent]
+    merging = Merging(VERSIONED)
+    merged = merging.merge(
+        [Delta(each, carried, place) for place, (each, carried) in enumerate(zip(rows, flags, strict=True))]
+    )
+    final = dict(zip(COLUMNS, merged.row, strict=True))
+    traces = []
+    for when, (each, carried) in enumerate(zip(rows, flags, strict=True)):
+        held = {name: value for n, (name, value) in enumerate(zip(COLUMNS, each, strict=True)) if carried >> n & 1}
+        traces.append(Trace(when, "buffer", "acme.f", 0, "won", b"%d" % when, "", held))
+    story = Story(VERSIONED, Kept([final]), traces, partial=True)
+    explained: dict[str, Any] = {}
+    for winner in story.traces:
+        if winner.outcome == "won":
+            assert winner.row is not None
+            part = winner.because.partition(" of those that carry ")[2]
+            explained |= {name: winner.row[name] for name in (part.split(", ") if part else winner.row)}
+    assert {name: explained[name] for name in explained if name != "id"} == {
+        name: final[name] for n, name in enumerate(COLUMNS) if merged.carried >> n & 1 and name != "id"
+    }
+
+
+def delta(when: float, **held: Any) -> Trace:
+    return Trace(when, "buffer", "acme.f", 0, "won", b"%r" % when, "", {"id": "a", **held})
+
+
+def test_an_older_delta_supplies_the_column_that_no_newer_one_carries() -> None:
+    story = Story(VERSIONED, Kept([row(2, 7, "1")]), [delta(1, at=2, n=7), delta(2, at=1, x="1")], partial=True)
+    assert [(each.outcome, each.because) for each in story.traces] == [
+        ("won", "version 2 is the newest of those that carry at, n"),
+        ("won", "version 1 is the newest of those that carry x"),
+    ]
+    assert story.conclusion().startswith("The row was made column by column: at, n by record 1 of acme.f at ")
+    assert "; x by record 1 of acme.f at " in story.conclusion()
+
+
+def test_what_a_delta_does_not_carry_is_no_difference_and_is_said_to_be_unknown() -> None:
+    story = Story(VERSIONED, Kept([row(2, 7, "1")]), [delta(1, at=2, n=7)], partial=True)
+    assert outcomes(story) == ["won"]
+    assert story.conclusion().endswith("; x by none that is known here.")
+
+
+def test_a_delta_whose_columns_a_newer_one_took_is_replaced_and_an_older_one_is_stale() -> None:
+    sent = [delta(1, at=2, n=7), delta(2, at=3, n=8), delta(3, at=1, n=9)]
+    story = Story(VERSIONED, Kept([row(3, 8)]), sent, partial=True)
+    assert outcomes(story) == ["replaced", "won", "stale"]
+
+
+def test_of_a_delta_that_an_unknown_record_outdid_only_what_is_still_in_the_row_counts() -> None:
+    sent = [delta(1, at=2, n=7, x="1"), delta(2, at=3, n=6)]
+    story = Story(VERSIONED, Kept([row(9, 5, "1")]), sent, partial=True)
+    assert outcomes(story) == ["won", "stale"]
+    assert story.traces[0].because == "version 2 is the newest of those that carry x"
+
+
+def test_after_a_deletion_a_delta_begins_anew() -> None:
+    gone = trace(2, 2, deletes=True)
+    sent = [delta(1, at=1, n=7), gone, delta(3, at=1, x="2"), delta(4, at=3, x="1")]
+    story = Story(VERSIONED, Kept([row(3, 0, "1")]), sent, partial=True)
+    assert outcomes(story) == ["replaced", "replaced", "stale", "won"]

@@ -83,3 +83,11 @@ def test_a_record_that_was_refused_for_another_column_has_the_key_all_the_same()
     assert found.mentions({"n": "a"}, sent, b'{"n": "a"}')
     assert not found.mentions({"id": "b"}, sent, b'{"id": "b", "n": "a"}')
     assert not found.mentions({"n": "axe"}, sent, b'{"n": "axe"}')
+
+
+def test_what_is_in_utf_16_is_not_passed_by_wherever_its_first_ascii_stands() -> None:
+    _, found = finder("a")
+    for codec in ("utf-16", "utf-16-le", "utf-16-be"):
+        assert found.may_hold("\u6771\u4eac;a".encode(codec))
+        assert found.speaks_of('{"id": "a"}'.encode(codec))
+        assert not found.speaks_of('{"id": "ab"}'.encode(codec))

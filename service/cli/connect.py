@@ -1,0 +1,84 @@
+"""The tries of `headrace check --connect`: one of the database, and one of each feed; nothing is changed or loaded."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from service.cli.ddl import missing
+from service.cli.receive import receive
+from service.config.settings import Config
+from service.daemon import EMBEDDED_DATA
+from service.errors import SourceLost, SourceRefused, StartError, StoreLost, TableRefused
+from service.provider import Provider
+from service.transform.transform import Transform
+from service.workbench.sample import count
+
+
+class Try(msgspec.Struct, frozen=True):
+    """How a try ended.
+
+    Attributes:
+        name: ``database``, or a feed as ``provider.feed``.
+        ok: whether nothing speaks against it.
+        told: what was found; where it failed, why and what to do.
+    """
+
+    name: str
+    ok: bool
+    told: str
+
+
+async def tries(config: Config, transforms: Mapping[str, Transform]) -> AsyncIterator[Try]:
+    """Try the database, then each feed, one after another: what they share is not asked twice at a time.
+
+    Args:
+        config: the whole.
+        transforms: of all feeds.
+    """
+    yield await _database(config)
+    async with AsyncExitStack() as stack:
+        for name, settings in config.providers.items():
+            provider = await stack.enter_async_context(Provider(name, settings, config.secrets))
+            for feed in settings.feeds:
+                yield await _feed(config, transforms[f"{name}.{feed}"], provider)
+
+
+async def _database(config: Config) -> Try:
+    if config.database.url.get_secret_value() == "embedded" and not EMBEDDED_DATA.exists():
+        return Try("database", ok=True, told="`headrace run` will make it")
+    try:
+        sql, refused = await missing(config)
+    except (StartError, StoreLost, TableRefused) as error:
+        return Try("database", ok=False, told=f"{error}; correct database.url, or the database")
+    if refused:
+        return Try("database", ok=False, told="; ".join(refused))
+    if not sql or config.database.migrate == "off":
+        return Try("database", ok=True, told="nothing is missing" if not sql else "tables are not looked at")
+    told = "tables or columns are missing, `headrace ddl --connect` prints them"
+    if config.database.migrate == "verify":
+        return Try("database", ok=False, told=f"{told}; run that, or set database.migrate to create")
+    return Try("database", ok=True, told=f"{told}; `headrace run` makes them")
+
+
+async def _feed(config: Config, transform: Transform, provider: Provider) -> Try:
+    """Connect once as the feed does, and wait for its first message; a provider's own timeout ends first."""
+    feed = config.feeds()[transform.feed][1]
+    if getattr(feed, "listens", False):
+        return Try(transform.feed, ok=True, told="is posted to us: nothing to connect to")
+    if getattr(feed, "path", None) == "-":
+        return Try(transform.feed, ok=True, told="reads standard input: nothing to connect to")
+    seconds = provider.timeout + 1
+    try:
+        messages = await receive(config, transform, provider, records=1, seconds=seconds)
+    except SourceRefused as error:
+        return Try(transform.feed, ok=False, told=f"{error.reason}; correct the address, the path or the credentials")
+    except SourceLost as error:
+        return Try(transform.feed, ok=False, told=f"{error.reason}; is the address right, and the provider up?")
+    except OSError as error:
+        return Try(transform.feed, ok=False, told=f"{error}; correct the path, or its rights")
+    except StartError as error:
+        return Try(transform.feed, ok=False, told=f"the rows of `for_each` lie in the database: {error}")
+    records = sum(count(transform, message) for message in messages)
+    told = f"{records} records came" if messages else f"no objection, and no message within {seconds:g} s"
+    return Try(transform.feed, ok=True, told=told)

@@ -1,0 +1,131 @@
+"""`headrace check --connect` against a real database, and real providers on loopback."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from websockets.asyncio.server import ServerConnection, serve
+
+from tests.site import Asked, Site
+from tests.sql import execute, fetch
+from tests.unit.cli.commands import headrace
+
+CONFIG = """\
+database: {{url: "{database}", migrate: {migrate}}}
+tables:
+  goals: {{key: id, columns: {{id: text, n: {{type: integer, null: true}}}}}}
+providers:
+  acme:
+    url: "{site}"
+    timeout: 1s
+    auth: {{kind: header, name: X-Token, value: "${{ACME_TOKEN}}"}}
+    feeds:
+      polled: {{kind: rest, path: /goals, into: goals, map: {{id: id}}}}
+      posted: {{kind: webhook, unverified: true, into: goals, map: {{id: id}}}}
+      {more}
+"""
+
+
+def answer(asked: Asked) -> web.StreamResponse:
+    if asked.headers["X-Token"] != "s3cr3t-t0ken":
+        return web.Response(status=401, text=f"no: {asked.headers['X-Token']}")
+    return web.json_response([{"id": "a"}, {"id": "b"}])
+
+
+class Setting:
+    def __init__(self, folder: Path, database: str, site: Site) -> None:
+        self._folder, self._database, self._site = folder, database, site
+
+    async def check(
+        self,
+        *more: str,
+        migrate: str = "create",
+        database: str | None = None,
+        feeds: str = "",
+        token: str = "s3cr3t-t0ken",
+    ) -> tuple[int, list[str], str]:
+        text = CONFIG.format(database=database or self._database, site=self._site.url, migrate=migrate, more=feeds)
+        await asyncio.to_thread((self._folder / "config.yaml").write_text, text)
+        ended = await asyncio.to_thread(headrace, self._folder, "check", "--connect", *more, ACME_TOKEN=token)
+        assert "Traceback" not in ended.err
+        assert token not in ended.out + ended.err
+        return ended.code, ended.out.splitlines(), ended.err
+
+
+async def test_what_answers_is_ok_and_nothing_is_changed(tmp_path: Path, database: str) -> None:
+    async def send(connection: ServerConnection) -> None:
+        await connection.send('{"id": "c"}')
+        await connection.wait_closed()
+
+    async with Site(answer) as site, serve(send, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        heard = f'heard: {{kind: websocket, url: "ws://127.0.0.1:{port}", into: goals, map: {{id: id}}}}'
+        code, lines, _ = await Setting(tmp_path, database, site).check(feeds=heard)
+    assert code == 0
+    assert lines[-4:] == [
+        "database: ok: tables or columns are missing, `headrace ddl --connect` prints them; `headrace run` makes them",
+        "acme.polled: ok: 2 records came",
+        "acme.posted: ok: is posted to us: nothing to connect to",
+        "acme.heard: ok: 1 records came",
+    ]
+    assert len(site.asked) == 1
+    assert await fetch(database, "SELECT 1 FROM information_schema.schemata WHERE schema_name = 'headrace'") == []
+    assert await asyncio.to_thread(lambda: [path.name for path in tmp_path.iterdir()]) == ["config.yaml"]
+
+
+async def test_what_fails_is_told_with_what_to_do_and_the_others_are_tried(tmp_path: Path, database: str) -> None:
+    async with Site(answer) as site:
+        setting = Setting(tmp_path, database, site)
+        code, lines, _ = await setting.check(token="wr0ng-t0ken", database="postgresql://u:hunter2@127.0.0.1:9/x")
+    assert code == 1
+    told = dict(line.split(": ", 1) for line in lines[-3:])
+    assert told["database"].startswith("failed: ")
+    assert "hunter2" not in "".join(lines)
+    assert told["acme.polled"].startswith("failed: ")
+    assert "401" in told["acme.polled"]
+    assert told["acme.polled"].endswith("; correct the address, the path or the credentials")
+    assert told["acme.posted"].startswith("ok: ")
+
+
+async def test_a_provider_that_says_nothing_is_not_waited_for_longer_than_its_timeout(
+    tmp_path: Path, database: str
+) -> None:
+    async def hang(_: Asked) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with Site(hang) as site:
+        code, lines, _ = await Setting(tmp_path, database, site).check()
+    assert code == 1
+    assert lines[-2].startswith("acme.polled: failed: ")
+
+
+async def test_tables_that_differ_or_may_not_be_made_fail(tmp_path: Path, database: str) -> None:
+    async with Site(answer) as site:
+        setting = Setting(tmp_path, database, site)
+        code, lines, _ = await setting.check(migrate="verify")
+        assert code == 1
+        assert lines[-3].endswith("run that, or set database.migrate to create")
+        await execute(database, "CREATE TABLE goals (id integer PRIMARY KEY)")
+        code, lines, _ = await setting.check()
+        assert (code, lines[-3].startswith("database: failed: ")) == (1, True)
+        code, lines, _ = await setting.check("--json")
+    found = json.loads("\n".join(lines))
+    assert (code, found["ok"], found["problems"]) == (1, False, [])
+    assert [(each["name"], each["ok"]) for each in found["connect"]] == [
+        ("database", False),
+        ("acme.polled", True),
+        ("acme.posted", True),
+    ]
+    assert found["connect"][1]["told"] == "2 records came"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+async def test_of_a_wrong_configuration_nothing_is_tried(
+    tmp_path: Path, database: str, arguments: tuple[str, ...]
+) -> None:
+    async with Site(answer) as site:
+        code, _, _ = await Setting(tmp_path, database, site).check(*arguments, migrate="nonsense")
+        assert (code, site.asked) == (2, [])
