@@ -10,11 +10,7 @@ import msgspec
 from service.charset import utf8
 from service.config.paths import Path, parse_path
 from service.errors import FormatError
-<<<<<<< HEAD
-from service.formats import PIECE, Cutter, Format, Gatherer, Piece, refuse_rest
-=======
 from service.formats import PIECE, Broken, Cutter, Format, Gatherer, Piece, refuse_rest
->>>>>>> f5319c8e6593ae3fdb0fdbdb96778895e23fc50c
 from service.jsontext import BOM, FAULTS, parse, pieces, walk
 from service.lookup import narrowed
 from service.model import Message
@@ -48,14 +44,10 @@ class Json(Format):
     def decode(self, message: Message, records: str | None) -> list[Any]:
         """Give the records, a Broken for each that alone is not readable; see Format."""
         refuse_rest(message)
-<<<<<<< HEAD
-        document = _parsed(message)
-=======
         try:
-            document = parse(message.body)
+            document = _parsed(message)
         except FormatError as error:
-            return _apart(message.body, records, self.single, error)
->>>>>>> f5319c8e6593ae3fdb0fdbdb96778895e23fc50c
+            return _apart(utf8(message.body, message.meta or {}), records, self.single, error)
         if records is not None:
             document = walk(document, parse_path(records), records)
         return document if type(document) is list and not self.single else [document]
@@ -82,16 +74,11 @@ class Json(Format):
         return decode
 
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
-<<<<<<< HEAD
-        """Give the record's literal bytes; see Format."""
-        return bytes(pieces(utf8(message.body, message.meta or {}), records, self.single)[index])
-=======
         """Give the record's literal bytes; all of the message's where what is around the record is not readable."""
         try:
-            return bytes(pieces(message.body, records, self.single)[index])
-        except (*FAULTS, LookupError):
+            return bytes(pieces(utf8(message.body, message.meta or {}), records, self.single)[index])
+        except (*FAULTS, FormatError, LookupError):
             return message.body
->>>>>>> f5319c8e6593ae3fdb0fdbdb96778895e23fc50c
 
     def document(self, message: Message) -> Any:
         """Give the document itself; see Format."""
@@ -217,7 +204,6 @@ class _Elements(Gatherer):
         return found
 
 
-<<<<<<< HEAD
 def _parsed(message: Message) -> Any:
     try:
         return parse(message.body)
@@ -225,7 +211,8 @@ def _parsed(message: Message) -> Any:
         if (text := utf8(message.body, message.meta or {})) is message.body:
             raise
         return parse(text)
-=======
+
+
 def _apart(body: bytes, records: str | None, single: bool, fault: FormatError) -> list[Any]:  # noqa: FBT001  handed on
     """Decode record by record a document of which only texts or numbers are at fault, such as half a surrogate pair.
 
@@ -246,7 +233,6 @@ def _apart(body: bytes, records: str | None, single: bool, fault: FormatError) -
     if all(isinstance(record, Broken) for record in found):
         raise fault
     return found
->>>>>>> f5319c8e6593ae3fdb0fdbdb96778895e23fc50c
 
 
 def _name(text: bytes) -> str:
