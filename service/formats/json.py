@@ -77,7 +77,7 @@ class Json(Format):
         """Give the record's literal bytes; all of the message's where what is around the record is not readable."""
         try:
             return bytes(pieces(utf8(message.body, message.meta or {}), records, self.single)[index])
-        except (*FAULTS, LookupError):
+        except (*FAULTS, FormatError, LookupError):
             return message.body
 
     def document(self, message: Message) -> Any:

@@ -34,18 +34,20 @@ class Aside:
 
     def put(self, messages: Sequence[Message]) -> bool:
         """Write messages behind the others; False when the disk refuses them, or they would be too many."""
-        bodies = b"".join(message.body for message in messages)
-        if self.size + len(bodies) > ASIDE_BYTES:
+        size = sum(len(message.body) for message in messages)
+        if self.size + size > ASIDE_BYTES:
             return False
         try:
             if self._file is None:
                 # Without a buffer of its own: what the disk refuses must not come up again at the next call.
                 self._file = self._stack.enter_context(TemporaryFile(buffering=0))  # noqa: SIM115  it is entered
-            if self._file.write(bodies) != len(bodies):
+            # One by one: joined they would be a block of megabytes, and once such a one was freed, the C library no
+            # longer gives smaller ones back to the system.
+            if any(self._file.write(message.body) != len(message.body) for message in messages):
                 return False
         except OSError:
             return False
-        self.size += len(bodies)
+        self.size += size
         self._waiting += [(len(message.body), message.received_at, message.meta) for message in messages]
         return True
 
