@@ -2,24 +2,26 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
+import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import cast
 
 import structlog
 
 from service.buffer.select import open_buffer
+from service.config.changes import Changes, beginning, compare
+from service.config.load import load
 from service.config.settings import Config
-from service.errors import PositionTaken, StoreLost, TableRefused
+from service.errors import ConfigError, PositionTaken, Problem, StartError, StoreLost, TableRefused
 from service.model import Buffer
 from service.pipeline.backoff import Backoff
+from service.pipeline.fleet import Fleet
 from service.pipeline.line import Line
 from service.pipeline.overview import Overview
-from service.provider import Provider
-from service.sources import Source
 from service.store.embedded import embedded_postgres
 from service.store.store import Store
 from service.web.app import serve
@@ -29,6 +31,7 @@ log = structlog.get_logger()
 EMBEDDED_DATA = Path("data/postgres")
 WATCH_EVERY = 2.0
 """Seconds between two looks at the database."""
+STOPPING = Problem("stopping", "", "the daemon is starting or stopping: ask again later")
 COLLECT_EVERY = 20_000
 """New objects after which the garbage collector looks for cycles: records make many objects and no cycles, so that the
 700 of the interpreter cost a tenth of the daemon's time."""
@@ -37,14 +40,23 @@ COLLECT_EVERY = 20_000
 class Daemon:
     """Runs the feeds of a configuration until a signal, a bug, or the deadline of the drain.
 
+    Args:
+        config: that it begins with.
+        path: of the file that is read again to reload.
+
     Attributes:
         overview: what the probes, the metrics and the status page show.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path = Path("config.yaml")) -> None:
         self._config = config
+        self._path = path
         self._stop = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
+        self._around: asyncio.TaskGroup | None = None
+        self._fleet: Fleet | None = None
+        self._reloading = asyncio.Lock()
+        self._look = asyncio.Event()
         self._failed = False
         self.overview = Overview(config)
 
@@ -55,6 +67,8 @@ class Daemon:
         log.info("stopping", grace_s=grace)
         self.overview.draining = True
         self._stop.set()
+        if self._fleet is not None:
+            self._fleet.stop()
         if self._deadline is not None:
             self._deadline.reschedule(asyncio.get_running_loop().time() + grace)
 
@@ -66,10 +80,11 @@ class Daemon:
         """
         config = self._config
         durable = config.buffer.kind != "memory"
-        with _signals(self.stop):
+        ends = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self.stop)
+        with _signals({**ends, signal.SIGHUP: self._ask_to_reload}):
             try:
                 async with (
-                    serve(self.overview, config.http),
+                    serve(self.overview, config.http, self.reload),
                     open_buffer(config.buffer, list(config.feeds())) as buffer,
                     database(config) as url,
                     Store(config.database, config.tables, url, config.deletable(), config.partial()) as store,
@@ -86,43 +101,91 @@ class Daemon:
         log.info("stopped", uptime_s=round(time.monotonic() - self.overview.started, 1))
         return 1 if self._failed else 0
 
+    async def reload(self) -> Changes | list[Problem]:
+        """Read the file again and run what it says, once the reloads that were asked for before are done.
+
+        Returns:
+            What changed, or the problems for which all goes on as it was.
+        """
+        task = self._ask_to_reload()
+        return await asyncio.shield(task) if task is not None else [STOPPING]
+
+    def _ask_to_reload(self) -> "asyncio.Task[Changes | list[Problem]] | None":
+        if self._around is None or self._fleet is None or self._stop.is_set():
+            log.warning("not reloaded: the daemon is starting or stopping")
+            return None
+        return self._around.create_task(self._reload(self._fleet), name="reload")
+
     async def _run_lines(self, buffer: Buffer, store: Store) -> None:
         """Run one line per feed, side by side; the database is watched for as long as they run."""
-        config, overview = self._config, self.overview
         gc.collect()
         gc.freeze()  # what is there now stays for good: later collections need not look at it
         gc.set_threshold(COLLECT_EVERY, 5, 5)  # a lost connection that outlived one of them waits for five
-        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as around:
-            floor = asyncio.Lock()
-            for name, settings in config.providers.items():
-                provider = await stack.enter_async_context(Provider(name, settings, config.secrets))
-                overview.lines += [
-                    Line(f"{name}.{feed}", cast("Source", source), provider, config, store, floor=floor)
-                    for feed, source in settings.feeds.items()
-                ]
-            for name, (_, feed) in config.feeds().items():
-                if feed.repair is not None:
-                    overview.connect(name, f"{name.partition('.')[0]}.{feed.repair.refetch}")
-            overview.buffer = buffer
-            watch = around.create_task(self._watch(store), name="database watch")
+        refused: StartError | None = None
+        async with asyncio.TaskGroup() as around:
             async with asyncio.TaskGroup() as lines:
-                for line in overview.lines:
-                    lines.create_task(self._run_line(line, buffer), name=line.name)
-            watch.cancel()
+                run = functools.partial(self._run_line, buffer)
+                fleet = self._fleet = Fleet(lines, around, store, self.overview, run)
+                try:
+                    await fleet.take(self._config, beginning(self._config))
+                except StartError as error:  # out of the groups it comes by itself, not as one of several
+                    refused = error
+                else:
+                    self.overview.buffer = buffer
+                    self._around = around
+                    watch = around.create_task(self._watch(store), name="database watch")
+                    await self._stop.wait()
+            if refused is None:
+                watch.cancel()
+            fleet.close()
+        if refused is not None:
+            raise refused
 
-    async def _run_line(self, line: Line, buffer: Buffer) -> None:
+    async def _reload(self, fleet: Fleet) -> Changes | list[Problem]:
+        """Reload after the reload before; a failure is a bug, which ends the daemon as that of a feed does."""
+        problems: list[Problem] = []
+        try:
+            async with self._reloading:
+                if self._stop.is_set():
+                    return [STOPPING]
+                config = await asyncio.to_thread(load, self._path, os.environ)
+                changes = compare(self._config, config, str(self._path))
+                await fleet.take(config, changes)
+                self._config = config
+        except ConfigError as error:
+            problems = error.problems
+        except (StartError, TableRefused) as error:
+            problems = [Problem("refused", "", str(error), str(self._path))]
+        except Exception:
+            log.exception("reload failed")
+            self._fail("draining after a failure", "see above")
+            return [STOPPING]
+        if problems:
+            log.error("reload refused, all goes on as it was", problem=str(problems[0]), problems=len(problems))
+            return problems
+        if self._stop.is_set():
+            return [STOPPING]
+        if changes.has_tables:
+            self._look.set()
+        if changes:
+            log.info("reloaded", **changes.named(), unchanged=len(changes.unchanged))
+        else:
+            log.info("nothing to reload: no feed and no table changed")
+        return changes
+
+    async def _run_line(self, buffer: Buffer, line: Line, stop: asyncio.Event) -> None:
         """Run one line; its failure is a bug, which ends the daemon, but not before the others have drained."""
         try:
-            await line.run(buffer, self.overview.prepared, self._stop)
+            await line.run(buffer, self.overview.prepared, stop)
         except* PositionTaken as taken:
-            self._fail("another daemon runs this feed", line, str(taken.exceptions[0]))
+            self._fail("another daemon runs this feed", str(taken.exceptions[0]), feed=line.name)
         except* Exception:
             log.exception("feed failed", feed=line.name)
-            self._fail("draining after a failure", line, "see above")
+            self._fail("draining after a failure", "see above", feed=line.name)
 
-    def _fail(self, event: str, line: Line, reason: str) -> None:
+    def _fail(self, event: str, reason: str, **of: str) -> None:
         """Note a failure that ends the daemon."""
-        log.error(event, feed=line.name, reason=reason)
+        log.error(event, reason=reason, **of)
         self._failed = True
         if not self._stop.is_set():
             self.stop()
@@ -135,20 +198,29 @@ class Daemon:
                 if overview.prepared.is_set():
                     await store.ping()
                 else:
+                    config = overview.config
                     await store.prepare()
-                    overview.prepared.set()
-                    log.info("tables ready", tables=list(self._config.tables))
+                    if config is overview.config:  # a reload meanwhile may have brought other tables
+                        overview.prepared.set()
+                        log.info("tables ready", tables=list(config.tables))
             except (StoreLost, TableRefused) as error:
                 if overview.database != str(error):
                     log.warning("database not usable", reason=str(error))
                 overview.database = str(error)
-                await asyncio.sleep(delays.next())
+                await self._pause(delays.next())
             else:
                 if overview.database is not None:
                     log.info("database ready")
                 overview.database = None
                 delays.reset()
-                await asyncio.sleep(WATCH_EVERY)
+                await self._pause(WATCH_EVERY)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next look at the database; tables that a reload brought do not wait for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._look.wait()
+        self._look.clear()
 
 
 @contextlib.asynccontextmanager
@@ -164,13 +236,13 @@ async def database(config: Config) -> AsyncIterator[str]:
 
 
 @contextlib.contextmanager
-def _signals(handler: Callable[[], None]) -> Iterator[None]:
-    """Call the handler on SIGTERM and SIGINT."""
+def _signals(handlers: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
+    """Call the handlers on their signals."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in handlers:
             loop.remove_signal_handler(number)

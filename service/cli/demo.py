@@ -39,7 +39,7 @@ async def _demo(path: Path, speed: float) -> int:
         os.environ.setdefault("ACME_LIVE_URL", providers.websocket_url)
         settings = read(path)
         set_up_logging(settings.log)
-        daemon = Daemon(settings)
+        daemon = Daemon(settings, path)
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(_tell(daemon), name="where to look")
             code = await daemon.run()

@@ -17,7 +17,7 @@ def run(config: ConfigPath = Path("config.yaml")) -> None:
     settings = read(config)
     set_up_logging(settings.log)
     try:
-        code = asyncio.run(Daemon(settings).run())
+        code = asyncio.run(Daemon(settings, config).run())
     except StartError as error:
         print(f"headrace: {error}", file=sys.stderr)  # noqa: T201  the one sentence that says why
         raise typer.Exit(1) from None

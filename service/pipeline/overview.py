@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from service.config.settings import Config
@@ -18,6 +19,7 @@ class Overview:
 
     Attributes:
         started: monotonic time of the start.
+        config: that runs.
         lines: one per feed.
         buffer: None until it is open.
         database: why the database cannot be used, or None when it answers.
@@ -32,9 +34,8 @@ class Overview:
         self.started = time.monotonic()
         self.version = importlib.metadata.version("headrace")
         self.lines: list[Line] = []
-        self._waiting = {
-            name: {"kind": feed.model_dump()["kind"], "state": "starting"} for name, (_, feed) in config.feeds().items()
-        }
+        self._written: dict[str, Counts] = {}
+        self._has_started = False
         self.buffer: Buffer | None = None
         self.database: str | None = "not tried yet"
         self.prepared = asyncio.Event()
@@ -46,14 +47,18 @@ class Overview:
         """Find a feed's line by its full name."""
         return next((line for line in self.lines if line.name == name), None)
 
-    def connect(self, name: str, by: str) -> None:
-        """Have the gaps of one feed filled by another."""
-        line, target = self.line(name), self.line(by)
-        if line is not None and target is not None:
-            line.repaired_by(target)
+    def take(self, config: Config, lines: list[Line]) -> None:
+        """Show what runs now, in place of what ran."""
+        self._has_started = bool(self.lines) and not self.started_once()
+        for line in self.lines:
+            if line not in lines:
+                _add(self._written, line.ledger.tables)
+        self.config, self.lines = config, lines
 
     def started_once(self) -> dict[str, str]:
-        """Give what has not started yet, with the reason; empty once all has."""
+        """Give what has not started yet, with the reason; empty once all has, whatever a reload starts later."""
+        if self._has_started:
+            return {}
         waiting = {line.name: "not receiving yet" for line in self.lines if not line.started.is_set()}
         if self.buffer is None:
             waiting["buffer"] = "not open yet"
@@ -89,9 +94,8 @@ class Overview:
     def tables(self) -> dict[str, Counts]:
         """Give what was written to each table since the start."""
         tables = {name: Counts() for name in self.config.tables}
-        for line in self.lines:
-            for name, counts in line.ledger.tables.items():
-                tables[name].add(counts)
+        for each in (self._written, *(line.ledger.tables for line in self.lines)):
+            _add(tables, {name: counts for name, counts in each.items() if name in tables})
         return tables
 
     def status(self) -> dict[str, Any]:
@@ -103,7 +107,7 @@ class Overview:
             "ready": self.ready(),
             "checks": self.checks(),
             "ledger": self.ledger(),
-            "feeds": self._waiting | {line.name: line.status() for line in self.lines},
+            "feeds": self._feeds(),
             "buffer": {
                 "kind": self.config.buffer.kind,
                 "bytes": stat.bytes if stat else 0,
@@ -115,3 +119,15 @@ class Overview:
                 name: {term: getattr(counts, term) for term in TABLE_TERMS} for name, counts in self.tables().items()
             },
         }
+
+    def _feeds(self) -> dict[str, dict[str, Any]]:
+        """Say how each feed does; before there are lines, all are about to start."""
+        if self.lines:
+            return {line.name: line.status() for line in self.lines}
+        feeds = self.config.feeds().items()
+        return {name: {"kind": feed.model_dump()["kind"], "state": "starting"} for name, (_, feed) in feeds}
+
+
+def _add(total: dict[str, Counts], counts: Mapping[str, Counts]) -> None:
+    for name, each in counts.items():
+        total.setdefault(name, Counts()).add(each)

@@ -66,11 +66,9 @@ class Provider:
         self.budget = Budget(settings.rate_limit, heaviest)
         self._headers = settings.headers
         self._auth = cast("Authenticator | None", settings.auth)
-        addresses = [settings.url, *(getattr(feed, "url", None) for feed in settings.feeds.values())]
-        self._origins = {_origin(URL(address)) for address in addresses if address}
         self._rules = Rules(settings.errors)
         self._limit_headers = settings.limit_headers
-        self._secrets = secrets_of(settings)
+        self.serve(settings)
         self._keep = Keep(secrets, name)
         self._tokens: Tokens | None = None
         self.tls: ssl.SSLContext | None = None
@@ -78,6 +76,12 @@ class Provider:
         self._tls = settings.tls
         self._session: aiohttp.ClientSession | None = None
         self._stack = contextlib.AsyncExitStack()
+
+    def serve(self, settings: ProviderSettings) -> None:
+        """Serve other feeds from now on; what they share is as it was."""
+        addresses = [settings.url, *(getattr(feed, "url", None) for feed in settings.feeds.values())]
+        self._origins = {_origin(URL(address)) for address in addresses if address}
+        self._secrets = secrets_of(settings)
 
     async def __aenter__(self) -> "Provider":
         if self._tls is not None:

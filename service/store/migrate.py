@@ -61,6 +61,24 @@ def prepare(
     return found
 
 
+def review(
+    connection: sa.Connection,
+    built: Mapping[str, sa.Table],
+    tables: Mapping[str, Table],
+    mode: Literal["create", "verify", "off"],
+) -> None:
+    """See what ``prepare`` would say; nothing is changed.
+
+    Raises:
+        TableRefused: as ``prepare``, but for what only rows that are there forbid.
+    """
+    if mode == "create":
+        _, refused = missing(connection, built, tables)
+        _refuse(refused)
+    else:
+        prepare(connection, built, tables, mode)
+
+
 def ddl(tables: Mapping[str, Table], schema: str) -> str:
     """Print the SQL that makes the tables of a configuration, and the service's own, from nothing."""
     tables = with_history(tables)

@@ -61,7 +61,7 @@ class Scratch(Store):
         with faults():
             async with self._turn() as connection:
                 found = await connection.run_sync(self._make)
-        self._writer.learn(found)
+        self._learn(found)
 
     async def drop(self) -> None:
         """Drop the schemas with all that is in them.

@@ -21,6 +21,7 @@ from service.model import Commit, Counts, Row
 from service.store import batches, gaps, migrate, parents, positions, quarantine, tombstones, waiting
 from service.store.engine import open_engine, transaction
 from service.store.fold import Folded
+from service.store.found import Found
 from service.store.history import with_history
 from service.store.partial import forget_all
 from service.store.schema import COUNTS
@@ -37,6 +38,7 @@ Turn: TypeAlias = Callable[[], Awaitable[Commit | None]]
 COMMIT_SECONDS = 120.0
 """The longest that one attempt may take: a network that swallows packets is not noticed otherwise."""
 PING_SECONDS = 5.0
+REVIEW_SECONDS = 10.0
 PRUNE_SECONDS = 3600.0
 """How often old batches are dropped, by the commit that comes next."""
 
@@ -64,13 +66,12 @@ class Store:
         partial: Collection[str] = (),
     ) -> None:
         self._settings = settings
-        self._tables = tables
-        self._partial = partial
-        self._built = build(with_history(tables), settings.schema_)
+        self._tables: Mapping[str, Table] = {}
+        self._found: Mapping[str, Found] = {}
+        self.adapt(tables, deletable, partial)
         self._engine = open_engine(url, settings.pool + 1)  # one more, so that a ping never waits for a batch
         self._turns = asyncio.Semaphore(settings.pool)
         self._idle = settings.pool
-        self._writer = Writer(tables, self._built, deletable, partial)
         self._pruned_at = time.monotonic()
 
     async def __aenter__(self) -> "Store":
@@ -81,6 +82,21 @@ class Store:
     ) -> None:
         await self._engine.dispose()
 
+    def adapt(self, tables: Mapping[str, Table], deletable: Collection[str], partial: Collection[str]) -> None:
+        """Be for other tables from now on; to be prepared before those are written that are new or changed.
+
+        Transactions under way end as they began.
+        """
+        kept = {name: found for name, found in self._found.items() if self._tables.get(name) == tables.get(name)}
+        self._tables, self._deletable, self._partial = tables, deletable, partial
+        self._built = build(with_history(tables), self._settings.schema_)
+        self._learn(kept)
+
+    def _learn(self, found: Mapping[str, Found]) -> None:
+        """Write from now on as the tables that are there need it."""
+        self._found = found
+        self._writer = Writer(self._tables, self._built, self._deletable, self._partial, found)
+
     async def prepare(self) -> None:
         """Create or verify the tables, as ``database.migrate`` says.
 
@@ -88,18 +104,32 @@ class Store:
             StoreLost: the database is away; try again later.
             TableRefused: a table is not as configured; every difference is named, and nothing was changed.
         """
-        mode = self._settings.migrate
+        mode, writer, tables = self._settings.migrate, self._writer, self._tables
+        whole = set(tables) - set(self._partial)
         try:
             with faults():
                 async with self._turn() as connection:
                     await connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
-                    found = await connection.run_sync(migrate.prepare, self._built, with_history(self._tables), mode)
+                    found = await connection.run_sync(migrate.prepare, self._built, with_history(tables), mode)
                     if mode == "create":
-                        await self._writer.seed(connection)
-                        await forget_all(connection, set(self._tables) - set(self._partial))
+                        await writer.seed(connection)
+                        await forget_all(connection, whole)
         except RowFault as fault:
             raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
-        self._writer.learn(found)
+        if tables is self._tables:  # and not adapted to others meanwhile
+            self._learn(found)
+
+    async def review(self, tables: Mapping[str, Table]) -> None:
+        """See whether ``prepare`` would refuse other tables; nothing is changed.
+
+        Raises:
+            StoreLost: the database is away.
+            TableRefused: as far as can be seen before rows are touched, it would.
+        """
+        built = build(with_history(tables), self._settings.schema_)
+        with faults():
+            async with asyncio.timeout(REVIEW_SECONDS), self._turn() as connection:
+                await connection.run_sync(migrate.review, built, with_history(tables), self._settings.migrate)
 
     async def missing(self) -> tuple[str, list[str]]:
         """Give the SQL that ``migrate: create`` would run, and what stands in its way; nothing is changed.
@@ -279,16 +309,17 @@ class Store:
         Raises:
             RowMissing: deltas have no row, and no patience is given.
         """
-        await self._writer.stage(connection, folded)
-        return await self._writer.merge(connection, folded, patience)
+        writer = self._writer
+        await writer.stage(connection, folded)
+        return await writer.merge(connection, folded, patience)
 
     async def _write(
         self, write: Write, turn: Turn | None, connection: AsyncConnection, folded: Mapping[str, Folded]
     ) -> tuple[Commit, Counts, dict[str, Counts]]:
-        started = time.monotonic()
+        started, writer = time.monotonic(), self._writer
         if turn is not None:
             await connection.execute(sa.text("SELECT 1"))  # SQLAlchemy begins the transaction with its first statement
-            await self._writer.stage(connection, folded)
+            await writer.stage(connection, folded)
             began = time.monotonic()
             write = msgspec.structs.replace(write, before=await turn())
             started += time.monotonic() - began
@@ -297,17 +328,17 @@ class Store:
             done = await _with_waiting(connection, write.feed, done)
             return _repeated(write, done, await batches.recall(connection, write))
         if turn is None:
-            await self._writer.stage(connection, folded)
+            await writer.stage(connection, folded)
         counts = Counts()
         counts.add(write.counts)
-        tables = await self._writer.merge(connection, folded, write.patience)
+        tables = await writer.merge(connection, folded, write.patience)
         if write.patience is not None:
             for name, settled in (await waiting.collect(connection, write.feed)).items():
                 tables.setdefault(name, Counts()).add(settled)
         for written in tables.values():
             counts.add(written)
         if (sweep := write.sweep) is not None:
-            gone = Counts(absent=await self._writer.sweep(connection, sweep))
+            gone = Counts(absent=await writer.sweep(connection, sweep))
             tables.setdefault(sweep.table, Counts()).add(gone)
             counts.add(gone)
         await quarantine.put(connection, write.refusals)

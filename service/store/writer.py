@@ -33,6 +33,7 @@ class Writer:
         built: the same as SQLAlchemy has them, with those of histories.
         deletable: the tables whose rows carry a flag that says whether they are to be deleted.
         partial: the tables that some records carry only a part of the columns of.
+        found: the tables that are there, as they stand; others are as they are configured.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Writer:
         built: Mapping[str, sa.Table],
         deletable: Collection[str],
         partial: Collection[str],
+        found: Mapping[str, Found],
     ) -> None:
         self._tables = tables
         self._built = built
@@ -49,10 +51,6 @@ class Writer:
         self._folds: dict[str, Callable[[Sequence[Row]], Folded]] = {
             name: Folded if table.mode == "append" or name in partial else Fold(table) for name, table in tables.items()
         }
-        self._upserts = self._upserts_with({})
-
-    def learn(self, found: Mapping[str, Found]) -> None:
-        """Write from now on as the tables that are there need it."""
         self._upserts = self._upserts_with(found)
 
     async def seed(self, connection: AsyncConnection) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,14 +12,17 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from service.config.changes import Changes
 from service.config.settings import Http
-from service.errors import StartError
+from service.errors import Problem, StartError
 from service.pipeline.overview import Overview
 from service.web.ingest import ingest
 from service.web.metrics import Metrics
 from service.web.tap import tap
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Reload: TypeAlias = Callable[[], Awaitable[Changes | list[Problem]]]
+"""Reads the configuration again; gives what changed, or why nothing does."""
 DASHBOARD = Path(__file__).parent / "dashboard"
 PROTECTION = {
     # Nothing but our own files, nothing inline: text of a provider that got into the page could do nothing there.
@@ -33,8 +37,9 @@ PROTECTION = {
 class Pages:
     """The handlers, over one overview."""
 
-    def __init__(self, overview: Overview, http: Http) -> None:
+    def __init__(self, overview: Overview, http: Http, reload: Reload) -> None:
         self._overview = overview
+        self._reload = reload
         self._token = http.token.get_secret_value()
         self._registry = CollectorRegistry()
         self._registry.register(Metrics(overview))
@@ -53,6 +58,7 @@ class Pages:
         app.router.add_get("/tap/{feed}", self._read(tap(self._overview)))
         for action in ("pause", "resume", "poll"):
             app.router.add_post(f"/feeds/{{feed}}/{action}", self._guarded(self.command(action)))
+        app.router.add_post("/reload", self._guarded(self.reload))
         app.router.add_post("/ingest/{provider}/{feed}", ingest(self._overview))
         return app
 
@@ -77,6 +83,13 @@ class Pages:
     async def status(self, _request: web.Request) -> web.Response:
         """The whole state as JSON."""
         return _json(self._overview.status())
+
+    async def reload(self, _request: web.Request) -> web.Response:
+        """200 once what changed has ended and begun; 422 with every problem when all goes on as it was."""
+        found = await self._reload()
+        if isinstance(found, list):
+            return _json({"problems": [asdict(problem) for problem in found]}, 422)
+        return _json({**found.named(), "unchanged": found.unchanged})
 
     def command(self, action: str) -> Handler:
         """Give the handler of one command to a feed."""
@@ -123,13 +136,13 @@ def _json(document: object, status: int = 200) -> web.Response:
 
 
 @contextlib.asynccontextmanager
-async def serve(overview: Overview, http: Http) -> AsyncIterator[int]:
+async def serve(overview: Overview, http: Http, reload: Reload) -> AsyncIterator[int]:
     """Serve until the block is left; yields the port.
 
     Raises:
         StartError: the port cannot be had.
     """
-    application = Pages(overview, http).application()
+    application = Pages(overview, http, reload).application()
     # What is posted to a feed is verified as it was sent, and unfolds within the bounds of its feed.
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
     await runner.setup()
