@@ -64,21 +64,24 @@ async def _database(config: Config) -> Try:
 async def _feed(config: Config, transform: Transform, provider: Provider) -> Try:
     """Connect once as the feed does, and wait for its first message; a provider's own timeout ends first."""
     feed = config.feeds()[transform.feed][1]
-    if getattr(feed, "listens", False):
-        return Try(transform.feed, ok=True, told="is posted to us: nothing to connect to")
-    if getattr(feed, "path", None) == "-":
-        return Try(transform.feed, ok=True, told="reads standard input: nothing to connect to")
+    if getattr(feed, "listens", False) or getattr(feed, "path", None) == "-":
+        told = "is posted to us" if getattr(feed, "listens", False) else "reads standard input"
+        return Try(transform.feed, ok=True, told=f"{told}: nothing to connect to")
     seconds = provider.timeout + 1
     try:
         messages = await receive(config, transform, provider, records=1, seconds=seconds)
     except SourceRefused as error:
-        return Try(transform.feed, ok=False, told=f"{error.reason}; correct the address, the path or the credentials")
+        why = f"{error.reason}; correct the address, the path or the credentials"
     except SourceLost as error:
-        return Try(transform.feed, ok=False, told=f"{error.reason}; is the address right, and the provider up?")
+        why = f"{error.reason}; is the address right, and the provider up?"
     except OSError as error:
-        return Try(transform.feed, ok=False, told=f"{error}; correct the path, or its rights")
+        why = f"{error}; correct the path, or its rights"
     except StartError as error:
-        return Try(transform.feed, ok=False, told=f"the rows of `for_each` lie in the database: {error}")
+        why = f"the rows of `for_each` lie in the database: {error}"
+    else:
+        why = ""
+    if why:
+        return Try(transform.feed, ok=False, told=why)
     records = sum(count(transform, message) for message in messages)
     told = f"{records} records came" if messages else f"no objection, and no message within {seconds:g} s"
     return Try(transform.feed, ok=True, told=told)
