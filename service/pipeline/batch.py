@@ -94,6 +94,11 @@ class Batch:
     def __bool__(self) -> bool:
         return self.last > 0
 
+    def fills(self, bounds: Bounds) -> bool:
+        """Say whether it has as much as a batch may have."""
+        # What a sweep finds absent may be in the messages that follow: they belong to the next transaction.
+        return len(self.rows) >= bounds.max_rows or self.size >= bounds.max_bytes or self.sweep is not None
+
     def add(self, first: int, parsed: Parsed) -> None:
         """Add the messages that follow, of which the first has the sequence number ``first``."""
         if not self._messages:
@@ -194,13 +199,14 @@ class Batches:
     are taken as soon as they are there. Leaving the block says that no more will come.
 
     Attributes:
+        bounds: of a batch.
         full: set while the filling batch is full, so that the transform waits, and at the end.
         abandoned: whether no batch will be taken any more.
     """
 
     def __init__(self, transform: Transform, bounds: Bounds, window: Window | None = None) -> None:
+        self.bounds = bounds
         self._transform = transform
-        self._bounds = bounds
         self._window = window
         self._filling = Batch(transform, window)
         self._ready = asyncio.Event()
@@ -215,14 +221,9 @@ class Batches:
         return self._filling.oldest or None
 
     @property
-    def max_wait(self) -> float:
-        """The longest that a row may wait for company, in seconds."""
-        return self._bounds.max_wait
-
-    @property
     def room(self) -> int:
         """Rows that the filling batch has room for, at least one."""
-        return max(1, self._bounds.max_rows - len(self._filling.rows))
+        return max(1, self.bounds.max_rows - len(self._filling.rows))
 
     async def add(self, first: int, parsed: Parsed) -> None:
         """Add the messages that follow to the filling batch; then wait while that is full."""
@@ -258,9 +259,7 @@ class Batches:
         self._taken.set()
 
     def _is_full(self) -> bool:
-        # What a sweep finds absent may be in the messages that follow: they belong to the next transaction.
-        filling, bounds = self._filling, self._bounds
-        return len(filling.rows) >= bounds.max_rows or filling.size >= bounds.max_bytes or filling.sweep is not None
+        return self._filling.fills(self.bounds)
 
     async def __aenter__(self) -> "Batches":
         return self

@@ -207,7 +207,8 @@ class Loader:
         if self._gaps is not None and batch.heard is not None:
             self._gaps.committed(batch.heard)
         seconds = time.monotonic() - turn.waited - started
-        self._linger = min(LINGER_FACTOR * seconds, self._batches.max_wait)
+        if not batch.fills(self._batches.bounds):  # how long a full one takes says nothing of when little arrives
+            self._linger = min(LINGER_FACTOR * seconds, self._batches.bounds.max_wait)
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
         if self._tap.listeners:
             self._tap.committed(write.rows, write.refusals[len(write.refusals) - taken_out.total() :])
