@@ -166,29 +166,30 @@ class Worker:
 
     def _decode(self, messages: Sequence[Message], first: int, most: int, parsed: Parsed) -> list[Piece]:
         pieces: list[Piece] = []
-        size, gaps = 0, self._gaps
-        for number in range(first, len(messages)):
-            message = messages[number]
+        add, read, gaps = pieces.append, self._transform.read, self._gaps
+        size = received = 0
+        for message in messages[first : first + most]:
             if message.meta is not None:
                 parsed.add_gone(gone_before(message))
                 if gaps is not None and gaps.mark(message):
-                    pieces.append(Piece(message, ()))
+                    add(Piece(message, ()))
                     continue
             try:
-                records = self._transform.read(message)
-                parsed.received += len(records)
+                records = read(message)
+                received += len(records)
                 if gaps is not None:
                     gaps.note(message, records)
             except FormatError as error:
                 records = []
-                parsed.received += 1
+                received += 1
                 parsed.refusals.append(self._transform.undecodable(message, error))
                 parsed.lost.append(None)
                 if gaps is not None:
                     gaps.undecoded()
-            pieces.append(Piece(message, records))
+            add(Piece(message, records))
             size += len(message.body)
-            if parsed.received >= most or size >= SLICE_BYTES or self._roll is not None:
+            if received >= most or size >= SLICE_BYTES or self._roll is not None:
                 break
+        parsed.received += received
         parsed.heard = gaps.take() if gaps is not None else None
         return pieces

@@ -93,7 +93,7 @@ class Function:
         successors = iter(made)
         return Applied(
             [
-                piece._replace(records=[next(successors) if _is_record(each) else each for each in piece.records])
+                msgspec.structs.replace(piece, records=[next(successors) if _is_record(each) else each for each in piece.records])
                 for piece in pieces
             ]
         )
@@ -113,11 +113,12 @@ class Function:
 
     async def _one_by_one(self, pieces: list[Piece]) -> Applied:
         applied = Applied([])
-        for message, records, start, known in pieces:
-            fresh = self._decode(message) if records else []
+        for piece in pieces:
+            message, start, known = piece.message, piece.start, piece.numbers
+            fresh = self._decode(message) if piece.records else []
             found: list[Any] = []
             numbers: list[int] = []
-            for index in known if known is not None else range(start, start + len(records)):
+            for index in known if known is not None else range(start, start + len(piece.records)):
                 made = await self.one(fresh[index])
                 if isinstance(made, Wrong):
                     applied.failures.append(Failure(message, index, made.reason, made.detail))

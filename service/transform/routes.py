@@ -226,8 +226,9 @@ class Routes:
         violation = code.constant(Violation)
         record = ["try:", *indented(code.lines), f"except {violation} as fault:", "    failed(m, i, r, fault)"]
         loop = ["for i, r in (enumerate(records, start) if numbers is None else zip(numbers, records)):"]
-        piece = ["starts(len(rows))", *loop, *indented(record)]
-        lines = ["filtered = 0", "keep = rows.append", "for m, records, start, numbers in pieces:", *indented(piece)]
+        taken = "m, records, start, numbers = piece.message, piece.records, piece.start, piece.numbers"
+        piece = ["starts(len(rows))", taken, *loop, *indented(record)]
+        lines = ["filtered = 0", "keep = rows.append", "for piece in pieces:", *indented(piece)]
         return build("run(pieces, rows, starts, failed, trace=None)", [*lines, "return filtered"], code.constants)
 
 

@@ -17,7 +17,7 @@ from service.transform.routes import Routes
 from service.transform.violations import Violation, shown
 
 
-class Piece(NamedTuple):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """Records of one message: all, or some that follow one another.
 
     Attributes:
