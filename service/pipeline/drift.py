@@ -115,7 +115,8 @@ class Drift:
                 detail = f"{'. '.join(said)}; correct the map or the provider, or restart to take it for usual"
                 applied.failures.append(Failure(piece.message, piece.start + at, "drift: field changed", detail))
             records = [piece.records[at] for at in kept]
-            applied.pieces.append(msgspec.structs.replace(piece, records=records, numbers=[piece.start + at for at in kept]))
+            numbers = [piece.start + at for at in kept]
+            applied.pieces.append(msgspec.structs.replace(piece, records=records, numbers=numbers))
         return applied
 
     def look(self, record: Any) -> list[str]:

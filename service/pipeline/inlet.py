@@ -160,7 +160,7 @@ class Inlet:
             await self._lane.append(group)
             size = _size(group)
             self._held -= size
-            self.messages += sum(message.meta is None or GAP not in message.meta for message in group)
+            self.messages += len(group) - len([... for message in group if message.meta and GAP in message.meta])
             self._settled += len(group)
             if not self._waiting:
                 self._settled += self._gone
@@ -190,4 +190,4 @@ class Inlet:
 
 
 def _size(messages: Sequence[Message]) -> int:
-    return sum(len(message.body) + OVERHEAD for message in messages)
+    return sum([len(message.body) for message in messages]) + OVERHEAD * len(messages)
