@@ -42,6 +42,7 @@ class Loader:
         wait: seconds that a delta waits for its row; None for a feed without deltas.
 
     Attributes:
+        linger: seconds that rows wait for company, until there are enough for a batch.
         trouble: why nothing can be written at the moment, or None.
     """
 
@@ -68,7 +69,7 @@ class Loader:
         self._wait_for_row = wait
         self._gaps = gaps
         self._settling = asyncio.Lock()
-        self._linger = 0.0
+        self.linger = 0.0
         self._moved = asyncio.Event()
         self._at: Commit | None = None
         self._loading: list[Batch] = []
@@ -161,7 +162,7 @@ class Loader:
                 await first_of(before.done, self._batches.full, self._patience)
                 if not self._store.has_room or before.held_up.is_set():
                     await first_of(before.done, self._patience)
-            batch = await self._batches.take(self._linger)
+            batch = await self._batches.take(self.linger)
             if batch is None:
                 return None
             self._loading.append(batch)
@@ -208,7 +209,7 @@ class Loader:
             self._gaps.committed(batch.heard)
         seconds = time.monotonic() - turn.waited - started
         if not batch.fills(self._batches.bounds):  # how long a full one takes says nothing of when little arrives
-            self._linger = min(LINGER_FACTOR * seconds, self._batches.bounds.max_wait)
+            self.linger = min(LINGER_FACTOR * seconds, self._batches.bounds.max_wait)
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
         if self._tap.listeners:
             self._tap.committed(write.rows, write.refusals[len(write.refusals) - taken_out.total() :])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from service.config.importing import function
 from service.model import Message
@@ -91,12 +92,8 @@ class Function:
         if len(made) != len(records):
             return await self._one_by_one(pieces)
         successors = iter(made)
-        return Applied(
-            [
-                msgspec.structs.replace(piece, records=[next(successors) if _is_record(each) else each for each in piece.records])
-                for piece in pieces
-            ]
-        )
+        made = [[next(successors) if _is_record(each) else each for each in piece.records] for piece in pieces]
+        return Applied([replace(piece, records=records) for piece, records in zip(pieces, made, strict=True)])
 
     async def one(self, record: Any) -> "list[Any] | Wrong":
         """Give what the function makes of one record, or why it is to be refused."""

@@ -1,7 +1,7 @@
 """A feed's transform: decodes messages, maps their records to rows by compiled code, and refuses what does not fit."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import msgspec
 

@@ -150,6 +150,18 @@ async def test_both_hands_give_up_when_nobody_wants_to_wait(database: str, lane:
         assert await fetch(database, "SELECT FROM headrace.positions") == []
 
 
+async def test_full_batches_say_nothing_of_how_long_few_rows_wait_for_company(database: str, lane: Lane) -> None:
+    async with store_of(database, TABLES) as store:
+        await store.prepare()
+        async with asyncio.timeout(60), loading(store, lane) as loader:
+            await lane.append([message(number) for number in range(1, 3 * ROWS + 1)])
+            await loader.reached(3 * ROWS)
+            assert loader.linger == 0
+            await lane.append([message(3 * ROWS + 1)])
+            await loader.reached(3 * ROWS + 1)
+            assert loader.linger > 0
+
+
 async def test_a_turn_comes_once_the_one_before_is_done_and_is_not_awaited_behind_trouble() -> None:
     first = Turn()
     await first.comes()
