@@ -17,6 +17,12 @@ _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)
 """An escape within a text; the group is one that begins half a surrogate pair."""
 _MASK = b"\x7f"
 """Stands for the backslash of such a half: a character that JSON allows as it is, and hardly any text has."""
+_HALF = re.compile(rb"\x7fu[dD][89a-fA-F]..", re.DOTALL)
+_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|([\[{])|[\]}]', re.DOTALL)
+"""A text, or a bracket outside of texts; the group is one that opens."""
+_HIDDEN = re.compile(rb'"\x7f(\d+)"')
+_DEEPEST = 64
+"""Levels of brackets that are left where the decoder finds too many of them."""
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -35,7 +41,10 @@ def parse(body: bytes) -> Any:
     except FAULTS as error:
         if not body.removeprefix(BOM).strip():
             raise FormatError("the message is empty") from None
-        raise FormatError(f"{_said(error)}; the message begins with {beginning(body)}") from None
+        said = _said(error)
+        if isinstance(error, msgspec.MsgspecError) and (half := _halved(body)) is not None:
+            said = f"it holds half a surrogate pair, {half}"  # the decoder says that the data was cut off
+        raise FormatError(f"{said}; the message begins with {beginning(body)}") from None
 
 
 def beginning(body: bytes) -> str:
@@ -67,21 +76,57 @@ def walk(document: Any, path: Path, text: str) -> Any:
 def pieces(body: bytes, records: str | None, single: bool) -> list[msgspec.Raw]:  # noqa: FBT001  a part of the key
     """Cut a text that decodes into the literal bytes of its records.
 
-    They are kept for one text, so that a message of many bad records is not cut for each. Halves of surrogate pairs,
-    which the decoder refuses even where it only looks for the end, are masked while it cuts.
+    They are kept for one text, so that a message of many bad records is not cut for each. Halves of surrogate pairs and
+    values within too many brackets, which the decoder refuses even where it only looks for the end, are masked while
+    it cuts.
     """
     text = body.removeprefix(BOM)
-    masks = _MASK not in text
-    piece: msgspec.Raw = msgspec.Raw(_ESCAPE.sub(_masked, text) if masks else text)
+    if _MASK in text:
+        return _cut(text, records, single=single)
+    masked = _ESCAPE.sub(_masked, text)
+    hidden: list[bytes] = []
+    try:
+        found = _cut(masked, records, single=single)
+    except RecursionError:
+        found = _cut(_shallow(masked, hidden), records, single=single)
+    whole = (_HIDDEN.sub(lambda mark: hidden[int(mark[1])], bytes(each)) if hidden else bytes(each) for each in found)
+    return [msgspec.Raw(each.replace(_MASK, b"\\")) for each in whole]
+
+
+def _cut(text: bytes, records: str | None, *, single: bool) -> list[msgspec.Raw]:
+    piece = msgspec.Raw(text)
     for step in parse_path(records) if records is not None else ():
         piece = _decode_object(piece)[step] if isinstance(step, str) else _decode_list(piece)[step]
-    text = bytes(piece).strip()
-    found = _decode_list(piece) if text.startswith(b"[") and not single else [msgspec.Raw(text)]
-    return [msgspec.Raw(bytes(each).replace(_MASK, b"\\")) for each in found] if masks else found
+    inner = bytes(piece).strip()
+    return _decode_list(piece) if inner.startswith(b"[") and not single else [msgspec.Raw(inner)]
 
 
 def _masked(escape: re.Match[bytes]) -> bytes:
     return escape[0] if escape[1] is None else _MASK + escape[1]
+
+
+def _shallow(text: bytes, hidden: list[bytes]) -> bytes:
+    """Put a mark in place of each value that lies within too many brackets; ``hidden`` takes the values."""
+    kept: list[bytes] = []
+    depth = end = start = 0
+    for found in _BRACKET.finditer(text):
+        if found[1] is not None:
+            depth += 1
+            if depth == _DEEPEST + 1:
+                start = found.start()
+        elif found[0] in {b"]", b"}"}:
+            depth -= 1
+            if depth == _DEEPEST:
+                kept += text[end:start], b'"%b%d"' % (_MASK, len(hidden))
+                end = found.end()
+                hidden.append(text[start:end])
+    return b"".join([*kept, text[end:]])
+
+
+def _halved(body: bytes) -> str | None:
+    """Give the first half of a surrogate pair, as it is written."""
+    half = _HALF.search(_ESCAPE.sub(_masked, body)) if _MASK not in body else None
+    return None if half is None else "\\" + half[0][1:].decode(errors="replace")
 
 
 def _said(error: Exception) -> str:

@@ -147,6 +147,8 @@ def test_a_path_that_leads_nowhere_says_what_is_there(body: bytes, path: str, sa
         (b'{"a": 1', "truncated"),
         (b"[" * 100_000, "nested too deeply"),
         (b'"\xff"', "not UTF-8"),
+        (rb'{"a": "\ud83d"}', r"half a surrogate pair, \ud83d"),
+        (rb'"\\ud83d\ud83d\ude00" 1', "trailing characters"),
         (b"[1e99999999999999999999]", "too large an exponent"),
         (b"1" * 5000, "Integer value out of range"),
         (b"NaN", "invalid character"),
@@ -163,6 +165,7 @@ def test_the_raw_bytes_of_a_record_are_those_that_were_sent() -> None:
 
 
 BAD = [rb'"\ud800"', rb'"\uDC00\ud800"', rb'{"\udfff": 1}', b'"\xff"', b"1e99999999999999999999", b"9" * 5000]
+BAD += [b"[" * 9000 + b"]" * 9000, b'[{"]k": ' * 5000 + b'"}"' + b"}]" * 5000]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
@@ -174,6 +177,15 @@ def test_a_record_with_a_text_or_number_that_nobody_can_read_is_refused_alone(ba
     assert broken.reason == "json: record not decodable"
     assert [Json().raw(message, "data", index) for index in range(3)] == [odd, b'{"a": ' + bad + b"}", b"3"]
     assert records(b'{"meta": ' + bad + b', "data": [1, 2]}', "data") == [1, 2]
+
+
+def test_a_record_nested_deeper_than_is_hidden_while_cutting_is_whole_again() -> None:
+    deep = b'{"k": ' * 200 + b'"}[\\""' + b"}" * 200
+    message = Message(b"[" + deep + b", " + BAD[-1] + b"," + deep + b"]", 0.0)
+    first, broken, last = Json().decode(message, None)
+    assert first == last == Json().decode(Message(deep, 0.0), None)[0]
+    assert "nested too deeply" in broken.detail
+    assert Json().raw(message, None, 2) == deep
 
 
 def test_the_raw_bytes_of_another_message_are_not_mixed_up() -> None:
