@@ -204,6 +204,7 @@ class Loader:
         self._at = commit
         self._loading.remove(batch)
         turn.done.set()
+        turn.before = None  # which is done, too: a long row of turns is not kept alive
         self._moved.set()
         if self._gaps is not None and batch.heard is not None:
             self._gaps.committed(batch.heard)

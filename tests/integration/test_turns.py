@@ -1,6 +1,7 @@
 """Batches in flight: the next one is staged while one is committed, and never gets past it."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -160,6 +161,17 @@ async def test_full_batches_say_nothing_of_how_long_few_rows_wait_for_company(da
             await lane.append([message(3 * ROWS + 1)])
             await loader.reached(3 * ROWS + 1)
             assert loader.linger > 0
+
+
+async def test_turns_that_are_over_are_not_kept(database: str, lane: Lane) -> None:
+    async with store_of(database, TABLES) as store:
+        await store.prepare()
+        async with asyncio.timeout(60), loading(store, lane) as loader:
+            for number in range(1, 20):
+                await lane.append([message(number)])
+                await loader.reached(number)
+            gc.collect()
+            assert sum(isinstance(each, Turn) for each in gc.get_objects()) <= 3
 
 
 async def test_a_turn_comes_once_the_one_before_is_done_and_is_not_awaited_behind_trouble() -> None:
