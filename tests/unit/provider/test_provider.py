@@ -295,7 +295,8 @@ async def test_the_pace_holds_across_everything_that_is_asked() -> None:
             group.create_task(get(acme, f"{site.url}/{number}"))
     moments = [asked.at for asked in site.asked]
     assert len(moments) == 9
-    assert all(later - earlier >= 1 for earlier, later in zip(moments, moments[4:], strict=False))
+    # Without a common pace it would be next to nothing; what is asked may be late at the site by a little.
+    assert all(later - earlier >= 0.75 for earlier, later in zip(moments, moments[4:], strict=False))
 
 
 async def test_a_limit_that_one_feed_met_holds_for_all() -> None:
