@@ -33,6 +33,15 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     meta: Mapping[str, Any] | None = None
 
 
+OVERHEAD = 200
+"""Bytes that a message costs in memory besides its body."""
+
+
+def footprint(messages: Sequence[Message]) -> int:
+    """Give the bytes that messages take in memory."""
+    return sum([len(message.body) for message in messages]) + OVERHEAD * len(messages)
+
+
 class Group(msgspec.Struct, frozen=True):
     """Consecutive messages of one feed as the buffer hands them out.
 

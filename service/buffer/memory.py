@@ -5,10 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from service.buffer.lane import BoundedLane
 from service.buffer.room import Room
-from service.model import Group, LaneStat, Message
-
-OVERHEAD = 200
-"""Bytes that a message costs in memory besides its body."""
+from service.model import Group, LaneStat, Message, footprint
 
 
 class Memory:
@@ -54,7 +51,7 @@ class MemoryLane(BoundedLane):
         self._bytes = 0
 
     async def _keep(self, messages: Sequence[Message]) -> None:
-        size = _size(messages)
+        size = footprint(messages)
         await self._room.take(self.feed, size)
         self._bytes += size
         self._messages.extend(messages)
@@ -73,7 +70,7 @@ class MemoryLane(BoundedLane):
 
     async def _drop(self, through: int) -> None:
         count = through + 1 - self._oldest()
-        size = _size(self._messages[:count])
+        size = footprint(self._messages[:count])
         del self._messages[:count]
         self._bytes -= size
         self._room.give(self.feed, size)
@@ -83,7 +80,3 @@ class MemoryLane(BoundedLane):
 
     def _oldest(self) -> int:
         return self.last_sequence - len(self._messages) + 1
-
-
-def _size(messages: Sequence[Message]) -> int:
-    return sum(len(message.body) for message in messages) + OVERHEAD * len(messages)

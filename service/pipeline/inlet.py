@@ -4,12 +4,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from service.model import Lane, Message
+from service.model import OVERHEAD, Lane, Message, footprint
 from service.pipeline.conflate import Conflation
 from service.pipeline.gaps import META as GAP
 
-OVERHEAD = 200
-"""Bytes that a message costs in memory besides its body."""
 GROUPS = 8
 """With conflation, only this part of the bound is appended at once: what is being appended cannot be conflated."""
 
@@ -99,7 +97,7 @@ class Inlet:
         """
         if not messages:
             return
-        size = _size(messages)
+        size = footprint(messages)
         full = bool(self._held) and self._held + size > self._max_bytes
         try:
             if full and self._conflation is None:
@@ -121,7 +119,7 @@ class Inlet:
             kept = await conflation.fold(waiting)
         finally:
             self._waiting = [*kept, *self._waiting]
-            self._held -= _size(waiting) - _size(kept)
+            self._held -= footprint(waiting) - footprint(kept)
             self._gone += len(waiting) - len(kept)
             self.conflated += len(waiting) - len(kept)
         async with self._changed:
@@ -158,7 +156,7 @@ class Inlet:
                 return
             group = self._next_group()
             await self._lane.append(group)
-            size = _size(group)
+            size = footprint(group)
             self._held -= size
             self.messages += len(group) - len([... for message in group if message.meta and GAP in message.meta])
             self._settled += len(group)
@@ -187,7 +185,3 @@ class Inlet:
         self._closed = True
         async with self._changed:
             self._changed.notify_all()
-
-
-def _size(messages: Sequence[Message]) -> int:
-    return sum([len(message.body) for message in messages]) + OVERHEAD * len(messages)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from service.buffer.memory import Memory
 from service.config.feeds import FeedSettings
 from service.config.tables import Table
-from service.model import Message, Row
+from service.model import OVERHEAD, Message, Row
 from service.pipeline.conflate import Conflation, gone_before
-from service.pipeline.inlet import OVERHEAD, Inlet
+from service.pipeline.inlet import Inlet
 from service.transform.transform import Piece, Transform
 
 TABLE = Table.model_validate(

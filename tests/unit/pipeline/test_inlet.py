@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import cast
 
 from service.buffer.memory import Memory
-from service.model import Lane, Message
+from service.model import OVERHEAD, Lane, Message
 from service.pipeline.conflate import Conflation
 from service.pipeline.gaps import back
-from service.pipeline.inlet import OVERHEAD, Inlet
+from service.pipeline.inlet import Inlet
 
 
 def message(size: int = 100) -> Message:
