@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ _LOOKED_AT = 10 * _SHOWN
 _NAMES = r"pass(?:word|wd|phrase)|secret|token|api[-_]?key|authorization|credential"
 _SECRET = re.compile(_NAMES, re.IGNORECASE)
 _TEXT = r"""("(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^,}\]]+)"""
-_SECRET_FIELD = re.compile(rf"""("[^"]*(?:{_NAMES})[^"]*":\s*|'[^']*(?:{_NAMES})[^']*':\s*){_TEXT}""", re.IGNORECASE)
+_SECRET_FIELD = re.compile(rf"""("[^"]*(?:{_NAMES})[^"]*":|'[^']*(?:{_NAMES})[^']*':)\s*{_TEXT}""", re.IGNORECASE)
 """As in JSON, and as Python writes a dict in the message of an error."""
 _PASSWORD = re.compile(r"(?<=//)[^/@\s\"]*@")
 _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
@@ -51,6 +52,8 @@ def shown(value: Any, *names: str) -> str:
     """
     if any(map(is_secret, names)):
         return '"***"'
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)  # JSON would have null
     try:
         text = _encode(value).decode()
     except (ValueError, RecursionError):  # a lone surrogate, or nested too deeply to be written

@@ -135,6 +135,6 @@ async def test_a_function_may_take_records_out_of_its_list() -> None:
 async def test_what_an_error_says_is_shortened_and_holds_no_secret() -> None:
     applied, _ = await send("tell_all", {"n": 1})
     (failure,) = applied.failures
-    assert "ValueError: {'n': 1, 'password': \"***\", 'rest': 'xxx" in failure.detail
+    assert "ValueError: {'n': 1, 'password':\"***\", 'rest': 'xxx" in failure.detail
     assert "hunter2" not in failure.detail
     assert len(failure.detail) < 300
