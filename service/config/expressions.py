@@ -11,6 +11,43 @@ from service.config.report import Report
 MAX_EXPRESSION = 2000
 """Characters of an expression: on one of tens of thousands the CEL parser recurses until the process dies."""
 
+FUNCTIONS = frozenset(
+    {
+        "size",
+        "matches",
+        "startsWith",
+        "endsWith",
+        "contains",
+        "int",
+        "uint",
+        "double",
+        "string",
+        "bytes",
+        "timestamp",
+        "duration",
+        "type",
+        "dyn",
+        "getFullYear",
+        "getMonth",
+        "getDayOfYear",
+        "getDayOfMonth",
+        "getDate",
+        "getDayOfWeek",
+        "getHours",
+        "getMinutes",
+        "getSeconds",
+        "getMilliseconds",
+        "of",
+        "none",
+        "ofNonZeroValue",
+        "or",
+        "orValue",
+        "value",
+        "hasValue",
+    }
+)
+"""That the library has; one that it has not is found only when a record comes, and then refuses every one."""
+
 _REASON = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*?)(?: expecting \{.*)?$", re.MULTILINE)
 
 
@@ -22,9 +59,19 @@ def check_expression(at: Path, expression: Any, report: Report) -> None:
         report.add("wrong-expression", at, f"an expression has at most {MAX_EXPRESSION} characters")
         return
     try:
-        cel.compile(expression)
+        used = cel.compile(expression).functions()
     except ValueError as error:
         reason = _REASON.search(str(error))
-        said = f"at character {reason[2]}, {reason[3]}" if reason is not None else "it does not parse"
+        said = f"at {_where(expression, reason)}, {reason[3]}" if reason is not None else "it does not parse"
         said = said.replace("mismatched input '<EOF>'", "it ends unfinished")
         report.add("wrong-expression", at, f"{report.show(at, expression)} is not CEL: {said}")
+        return
+    for name in sorted(name for name in used if name.isidentifier() and name not in FUNCTIONS):
+        message = f"{report.show(at, expression)} calls {name}(), which CEL does not have"
+        report.add("wrong-expression", at, message, close_to=FUNCTIONS, meant=name)
+
+
+def _where(expression: str, reason: re.Match[str]) -> str:
+    """Say which character it is, and in which line where there are several."""
+    line = f"line {reason[1]}, " if "\n" in expression.strip() else ""
+    return f"{line}character {reason[2]}"

@@ -17,6 +17,8 @@ from service.config.report import Report
 
 _INTEGERS = {sa.SmallInteger: 15, sa.Integer: 31}
 """The bits of those that hold fewer numbers than a column of type integer."""
+_OF_ITEMS = frozenset({"type", "values", "scale"})
+"""The rules of an item that a list column has, too; a list's length is another, and Postgres refuses wide items."""
 
 
 class Unfit(ValueError):  # noqa: N818  said of a class, not of the program
@@ -132,7 +134,7 @@ def _typed(kind: TypeEngine[Any]) -> Iterator[tuple[str, Any]]:
     if isinstance(kind, sa.ARRAY):
         if (kind.dimensions or 1) > 1:
             raise Unfit("a list has one dimension; make it JSONB")
-        yield from _typed(kind.item_type)
+        yield from ((name, rule) for name, rule in _typed(kind.item_type) if name in _OF_ITEMS)
         yield "list", True
         return
     if isinstance(kind, pg.CITEXT):

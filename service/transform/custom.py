@@ -13,7 +13,7 @@ from service.model import Message
 from service.transform.explain import Verdict
 from service.transform.given import given
 from service.transform.transform import Piece, Transform
-from service.transform.violations import kind_of
+from service.transform.violations import kind_of, shortened
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -59,6 +59,10 @@ class _NotRecords(TypeError):  # noqa: N818  said of what was given
     """The function gave what cannot be a record."""
 
 
+class _Quit(Exception):  # noqa: N818  its cause is the error
+    """The function raised what would end the task or the program: `sys.exit()`, a CancelledError of its own."""
+
+
 class Function:
     """Calls the function with a list of records; it gives their successors in the same order.
 
@@ -81,12 +85,13 @@ class Function:
         self._is_async = inspect.iscoroutinefunction(self._call) or inspect.iscoroutinefunction(
             getattr(self._call, "__call__", None)  # noqa: B004  an object may have an async __call__
         )
+        self._yields = inspect.isasyncgenfunction(self._call)
 
     async def apply(self, pieces: list[Piece]) -> Applied:
         """Give what the function makes of the records of pieces."""
         records = [record for piece in pieces for record in piece.records if _is_record(record)]
         try:
-            made = await self._made(records) if records else []
+            made = await self._made(list(records)) if records else []  # a copy: it may take some out of its list
         except Exception:  # noqa: BLE001  whatever it was, one of the records is to blame, and is found
             made = []
         if len(made) != len(records):
@@ -104,9 +109,10 @@ class Function:
         except _NotRecords as error:
             return Wrong("transform: wrong result", f"{self._name} {error}; correct it")
         except Exception as error:  # noqa: BLE001  it is the user's own
-            kind = type(error).__name__
-            detail = f"{self._name} raised {kind}: {error} [transform]; correct it, or have it pass such a record by"
-            return Wrong(f"transform: {kind}", detail)
+            cause = error.__cause__ if isinstance(error, _Quit) and error.__cause__ is not None else error
+            kind = type(cause).__name__
+            said = f"{self._name} raised {kind}{_message(cause)}"
+            return Wrong(f"transform: {kind}", f"{said} [transform]; correct it, or have it pass such a record by")
 
     async def _one_by_one(self, pieces: list[Piece]) -> Applied:
         applied = Applied([])
@@ -133,9 +139,29 @@ class Function:
         Raises:
             Exception: whatever it raises, or TypeError where it gives what is no list of records.
         """
-        if self._is_async:
+        if not self._is_async and not self._yields:
+            return await asyncio.to_thread(self._made_in_thread, records)
+        try:
+            if self._yields:
+                return _collected([item async for item in self._call(records)])
             return _collected(await self._call(records))
-        return await asyncio.to_thread(lambda: _collected(self._call(records)))
+        except Exception:
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it is we who are to stop
+            raise _Quit from error
+
+    def _made_in_thread(self, records: list[Any]) -> list[Any]:
+        try:
+            return _collected(self._call(records))
+        except StopIteration as error:  # no future can carry it
+            raise _Quit from error
+        except Exception:
+            raise
+        except BaseException as error:
+            raise _Quit from error
 
 
 def function_of(transform: Transform) -> Function | None:
@@ -153,6 +179,15 @@ async def attempts(transform: Transform, function: Function | None, message: Mes
     if isinstance(made, Wrong):
         return [Verdict(None, *made)]
     return [transform.attempt(message, each) for each in made] or [Verdict()]
+
+
+def _message(error: BaseException) -> str:
+    """Give what an error says, with a colon before it; nothing where it says nothing, or cannot even be asked."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001  it is the user's own, too
+        return ""
+    return f": {shortened(said)}" if said else ""
 
 
 def _is_record(value: Any) -> bool:

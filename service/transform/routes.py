@@ -119,13 +119,14 @@ class Route:
 
     def _coded(self, shape: Shape | None) -> list[ColumnCode]:
         needed = {*self._table.key, self._table.version}
+        place = self._table.model or f"tables.{self.name}.columns"
         return [
             ColumnCode(
                 column,
                 f"r{self._number}k{number}",
                 spec,
                 self.map.get(column),
-                f"tables.{self.name}.columns.{column}",
+                f"{place}.{column}",
                 self._feed,
                 lists=self._lists,
                 shape=shape,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -12,7 +13,9 @@ _LOOKED_AT = 10 * _SHOWN
 """Characters in which secrets are looked for; more are never shown."""
 _NAMES = r"pass(?:word|wd|phrase)|secret|token|api[-_]?key|authorization|credential"
 _SECRET = re.compile(_NAMES, re.IGNORECASE)
-_SECRET_FIELD = re.compile(rf'("[^"]*(?:{_NAMES})[^"]*":)("(?:\\.|[^"\\])*"?|[^,}}\]]+)', re.IGNORECASE)
+_TEXT = r"""("(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^,}\]]+)"""
+_SECRET_FIELD = re.compile(rf"""("[^"]*(?:{_NAMES})[^"]*":|'[^']*(?:{_NAMES})[^']*':)\s*{_TEXT}""", re.IGNORECASE)
+"""As in JSON, and as Python writes a dict in the message of an error."""
 _PASSWORD = re.compile(r"(?<=//)[^/@\s\"]*@")
 _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 
@@ -49,10 +52,17 @@ def shown(value: Any, *names: str) -> str:
     """
     if any(map(is_secret, names)):
         return '"***"'
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)  # JSON would have null
     try:
         text = _encode(value).decode()
     except (ValueError, RecursionError):  # a lone surrogate, or nested too deeply to be written
         text = ascii(value) if isinstance(value, str) else kind_of(value)
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Give the first 80 characters or so of a text; what looks like a secret in it is three stars."""
     text = _masked(text[:_LOOKED_AT])
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 

@@ -95,3 +95,13 @@ ODD = [
     for number, kind in enumerate(KINDS)
 ]
 odd_0, odd_1, odd_2, odd_3, odd_4, odd_5, odd_6 = ODD
+
+
+Lists = sa.Table(
+    "lists",
+    sa.MetaData(),
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("small", sa.ARRAY(sa.Integer)),
+    sa.Column("short", sa.ARRAY(sa.String(2))),
+    sa.Column("exact", sa.ARRAY(sa.Numeric(6, 2))),
+)

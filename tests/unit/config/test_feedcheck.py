@@ -1,7 +1,7 @@
 import pytest
 
 from service.config.document import parse
-from service.config.expressions import MAX_EXPRESSION
+from service.config.expressions import MAX_EXPRESSION, check_expression
 from service.config.feedcheck import check_feeds
 from service.config.report import Report
 
@@ -88,12 +88,20 @@ def test_the_table_must_exist() -> None:
         ("a == 'b' && size(c) > 2", []),
         ("a ==", ["wrong-expression"]),
         ("", ["wrong-expression"]),
+        ("a.startWith('b')", ["wrong-expression"]),
+        ("a.exists(x, x.startsWith('b')) && timestamp(b).getHours() < 3 && -c[0] in [1, 2]", []),
         ("a" * (MAX_EXPRESSION + 1), ["wrong-expression"]),
     ],
 )
 def test_where_is_cel(where: str, codes: list[str]) -> None:
     found = check(f'kind: rest, into: goals, where: "{where}", map: {{{MAPPED}}}')
     assert [code for code, _path in found] == codes
+
+
+def test_of_an_expression_in_several_lines_the_line_is_told() -> None:
+    report = Report("config.yaml", parse("where: x"))
+    check_expression(("where",), "a == 1 &&\nb === 2", report)
+    assert "at line 2, character 5, " in report.problems()[0].message
 
 
 def test_records_lie_in_the_message() -> None:

@@ -52,6 +52,14 @@ def test_a_class_gives_types_rules_nulls_defaults_and_the_key() -> None:
     }
 
 
+def test_the_width_of_an_item_is_no_rule_of_its_list() -> None:
+    mapped = {"id": "id", "small": "a", "short": "b", "exact": "c"}
+    columns = config({"model": f"{HERE}:Lists"}, "lists", mapped).tables["lists"].columns
+    assert columns["small"].list
+    assert [columns[name].max for name in ("small", "exact")] == [None, None]
+    assert (columns["short"].max_length, columns["exact"].scale) == (None, 2)
+
+
 def test_what_the_database_fills_by_itself_is_written_where_a_feed_maps_it() -> None:
     mapped = MAPPED | {"added_at": "seen"}
     assert "added_at" in config({"model": f"{HERE}:Match"}, mapped=mapped).tables["matches"].columns

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -79,3 +79,56 @@ class Counter:
 
 
 counter = Counter()
+
+
+class MuteError(Exception):
+    """Cannot even be asked what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+_ODDITIES: dict[str, BaseException] = {
+    "exit": SystemExit(3),
+    "cancel": asyncio.CancelledError(),
+    "close": GeneratorExit(),
+    "stop": StopIteration(),
+    "mute": MuteError(),
+}
+
+
+def raise_odd(records: list[Any]) -> list[Any]:
+    for record in records:
+        if "odd" in record:
+            raise _ODDITIES[record["odd"]]
+    return records
+
+
+async def raise_odd_later(records: list[Any]) -> list[Any]:
+    return raise_odd(records)
+
+
+async def yield_later(records: list[Any]) -> AsyncIterator[Any]:
+    for record in records:
+        await asyncio.sleep(0)
+        yield record
+
+
+def take_out(records: list[Any]) -> list[Any]:
+    for record in list(records):
+        if record["n"] == 2:
+            records.remove(record)
+    return records
+
+
+def tell_all(records: list[Any]) -> list[Any]:
+    raise ValueError({"n": records[0]["n"], "password": "hunter2", "rest": "x" * 1000})
+
+
+WAITING = asyncio.Event()
+
+
+async def wait_for_ever(records: list[Any]) -> list[Any]:
+    WAITING.set()
+    await asyncio.Event().wait()
+    return records

@@ -1,5 +1,6 @@
 """The user's own function: what it gives is mapped, and what it breaks on costs only itself."""
 
+import asyncio
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -99,3 +100,41 @@ async def test_what_is_no_object_passes_by_and_is_refused() -> None:
     applied, mapped = await send("double", {"n": 1}, 7)
     assert (mapped.rows, applied.failures) == ([(2,)], [])
     assert [refusal.reason for refusal in mapped.refusals] == ["record: not an object"]
+
+
+@pytest.mark.parametrize("name", ["raise_odd", "raise_odd_later"])
+@pytest.mark.parametrize("odd", ["exit", "cancel", "close", "stop", "mute"])
+async def test_not_even_what_would_end_a_program_costs_more_than_its_record(name: str, odd: str) -> None:
+    applied, mapped = await send(name, {"n": 1}, {"n": 2, "odd": odd}, {"n": 3})
+    assert mapped.rows == [(1,), (3,)]
+    assert [failure.index for failure in applied.failures] == [1]
+
+
+async def test_a_feed_that_is_stopped_within_the_function_stops() -> None:
+    transform = transform_with("wait_for_ever")
+    sent = message([{"n": 1}])
+    task = asyncio.create_task(
+        Function(f"{HERE}:wait_for_ever", transform.decode).apply([Piece(sent, transform.read(sent))])
+    )
+    await functions.WAITING.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_async_function_may_yield() -> None:
+    _, mapped = await send("yield_later", {"n": 1}, {"n": 2})
+    assert mapped.rows == [(1,), (2,)]
+
+
+async def test_a_function_may_take_records_out_of_its_list() -> None:
+    applied, mapped = await send("take_out", {"n": 1}, {"n": 2}, {"n": 3})
+    assert (mapped.rows, applied.filtered) == ([(1,), (3,)], 1)
+
+
+async def test_what_an_error_says_is_shortened_and_holds_no_secret() -> None:
+    applied, _ = await send("tell_all", {"n": 1})
+    (failure,) = applied.failures
+    assert "ValueError: {'n': 1, 'password':\"***\", 'rest': 'xxx" in failure.detail
+    assert "hunter2" not in failure.detail
+    assert len(failure.detail) < 300

@@ -83,3 +83,8 @@ def test_a_column_decides_before_its_table() -> None:
 @pytest.mark.parametrize("record", [GOOD, {**GOOD, "score": None}])
 def test_a_good_record_is_never_judged(record: Any) -> None:
     assert judged(record).rows
+
+
+def test_what_would_make_a_value_fit_a_model_is_said_of_the_model() -> None:
+    mapped = run(make({"n": {"type": "integer", "max": 5}}, table={"model": "shop.models:Sale"}), {"n": 6})
+    assert "[max]; raise shop.models:Sale.n.max or" in mapped.refusals[0].detail

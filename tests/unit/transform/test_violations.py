@@ -14,6 +14,7 @@ from service.transform.violations import kind_of, masked, shown
         ({"a": [1, None]}, '{"a":[1,null]}'),
         ("\ud800", r"'\ud800'"),
         (b"\0", '"AA=="'),
+        (float("nan"), "nan"),  # not null, as JSON has it
     ],
 )
 def test_a_value_is_shown_as_json(value: Any, expected: str) -> None:
