@@ -281,3 +281,24 @@ async def test_records_of_several_kinds_are_replayed_each_into_its_table(databas
         commit = await store.position("acme.scores")
         assert commit is not None
         assert commit.counts.settled == commit.counts.received == 4 + 11
+
+
+async def test_more_entries_are_dropped_than_a_statement_has_parameters(store: Store, database: str) -> None:
+    columns = "provider, feed, reason, detail, record, number, received_at"
+    values = "'acme', 'acme.scores', 'n: max', '', ''::bytea, 0, now()"
+    query = f"INSERT INTO headrace.quarantine ({columns}) SELECT {values} FROM generate_series(1, 40000) RETURNING id"
+    ids = [number for (number,) in await fetch(database, query)]
+    assert await Review(store).drop(ids, purge=False) == 40_000
+
+
+async def test_long_messages_are_read_few_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.review.READ_BYTES", 250)
+    feed = Feed(store)
+    bodies = [b"x" * 100, b"x" * 100, b"x" * 100, b"x" * 900, b"x"]
+    transform = transform_of()
+    refusals = [transform.undecodable(Message(body, 0.0), FormatError("no")) for body in bodies]
+    await feed.commit(feed.write({"t": []}, refusals))
+    pages = [
+        [len(entry.message or b"") for entry in page] async for page in Replay(Review(store), {}).pages(Selection())
+    ]
+    assert pages == [[100, 100, 100], [900], [1]]
