@@ -158,7 +158,7 @@ class Worker:
 
     async def _look(self, drift: Drift, pieces: Sequence[Piece]) -> None:
         """Let the drift see what messages hold, whatever of it is mapped, as long as it has time for them."""
-        for message in (piece.message for piece in pieces):
+        for message in (piece.message for piece in pieces if piece.records):
             if not drift.is_due():
                 return
             await asyncio.sleep(0)  # a page takes its time to decode
