@@ -124,8 +124,10 @@ class Review:
 
         They are fewer where their bytes are many: the last is the one that reaches ``READ_BYTES``.
         """
-        size = sum(sa.func.coalesce(sa.func.octet_length(entries.c[name]), 0) for name in ("record", "message"))
-        chosen = sa.select(entries.c.id, size.label("size")).where(entries.c.id > after, entries.c.id <= through)
+        record, message = (sa.func.coalesce(sa.func.octet_length(entries.c[name]), 0) for name in ("record", "message"))
+        chosen = sa.select(entries.c.id, (record + message).label("size")).where(
+            entries.c.id > after, entries.c.id <= through
+        )
         page = _selected(chosen, selection).order_by(entries.c.id).limit(limit).subquery()
         before = sa.func.sum(page.c.size).over(order_by=page.c.id) - page.c.size
         sized = sa.select(page.c.id, before.label("before")).subquery()
