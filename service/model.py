@@ -73,7 +73,8 @@ class Refusal(msgspec.Struct, frozen=True):
         message: the raw bytes of the message.
         received_at: as in Message.
         index: number of the record within its message, from 0.
-        meta: as in Message: what it takes to decode and map the record again.
+        meta: as in Message: what it takes to decode and map the record again. With ``alone`` only the ``index``-th
+            record of a whole message is meant: its neighbours are loaded.
     """
 
     feed: str

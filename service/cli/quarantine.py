@@ -22,7 +22,7 @@ from service.store.store import Store
 from service.transform.custom import attempts, function_of
 from service.transform.transform import Transform
 from service.transform.where import Where
-from service.workbench.replay import Outcome, Replay, feed_of, message_of
+from service.workbench.replay import Outcome, Replay, feed_of, message_of, records_of
 
 T = TypeVar("T")
 FeedOption: TypeAlias = Annotated[
@@ -208,11 +208,11 @@ def _now(transform: Transform, entry: Entry) -> Text:
     """Say what the present configuration makes of an entry."""
     message = message_of(entry)
     try:
-        records = transform.decode(message) if entry.record is None else [transform.reread(message)]
+        records = records_of(transform, entry)
     except FormatError as error:
         return Text(f"now: still does not decode: {error}", style="red")
     function = function_of(transform)
-    verdicts = [each for record in records for each in asyncio.run(attempts(transform, function, message, record))]
+    verdicts = [each for _, record in records for each in asyncio.run(attempts(transform, function, message, record))]
     refused = [verdict for verdict in verdicts if verdict.reason]
     if refused:
         return Text(f"now: still refused: {refused[0].detail}", style="red")

@@ -18,9 +18,11 @@ log = structlog.get_logger()
 LEARN = 100
 """Records that say what is usual; of later ones drift is told."""
 SAMPLE_EVERY = 1.0
-"""Seconds between two samples, so that watching costs next to nothing at any rate."""
+"""Seconds for which ``SAMPLE`` holds, so that watching costs next to nothing at any rate."""
 SAMPLE = 10
-"""Records of a sample, spread over one message."""
+"""Records that are looked at, of one message or of several; the first ``LEARN`` are, however fast they come."""
+SAMPLE_BYTES = 8 << 10
+"""Bytes of a message that count as a record: it is decoded whole, however few it has."""
 MAX_FIELDS = 1000
 """Fields that are remembered; of a feed whose objects have more keys than that, new ones are no news."""
 MAX_FINDINGS = 100
@@ -85,22 +87,25 @@ class Drift:
         self._feed = feed
         self._clock = clock
         self._next = 0.0
+        self._left = LEARN
         self._looked_at = 0
         self._fields: set[Path] = set()
         self._watched = {path: _Watched(set()) for path in dict.fromkeys(paths)}
         self._watch_all = not self._watched
 
     def is_due(self) -> bool:
-        """Say whether it is time for a sample."""
+        """Say whether there is time to look at a message."""
         now = self._clock()
-        if self.is_strict or now < self._next:
-            return False
-        self._next = now + SAMPLE_EVERY
-        return True
+        if now >= self._next:
+            self._next = now + SAMPLE_EVERY
+            self._left = max(self._left, SAMPLE)
+        return self._left > 0 and not self.is_strict
 
-    def sample(self, records: Sequence[Any]) -> None:
-        """Look at some of the records of a message that was decoded whole."""
-        for record in records[:: max(1, len(records) // SAMPLE)][:SAMPLE]:
+    def sample(self, records: Sequence[Any], size: int = 0) -> None:
+        """Look at some of the records, spread over the message of ``size`` bytes that was decoded whole."""
+        chosen = records[:: max(1, len(records) // self._left)][: self._left]
+        self._left -= max(1, len(chosen), size // SAMPLE_BYTES)
+        for record in chosen:
             self.look(record)
 
     def apply(self, pieces: list[Piece]) -> Applied:
@@ -183,7 +188,7 @@ class Drift:
             found.said = said
         elif len(self.findings) < MAX_FINDINGS:
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            self.findings[field, what] = Finding(field, what, said, now, 1, shown(value))
+            self.findings[field, what] = Finding(field, what, said, now, 1, shown(value, field))
             log.warning("records changed", feed=self._feed, field=field, what=what, said=f"{field} {said}")
         return f"{field} {said}"
 

@@ -1,7 +1,6 @@
 """The transform worker: reads a lane in order and turns its messages into rows of the filling batch."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -110,13 +109,11 @@ class Worker:
         are taken one by one.
         """
         parsed = Parsed()
-        if self._drift is not None and self._drift.is_due():
-            async with self._floor:
-                self._look(self._drift, messages[first])
-            await asyncio.sleep(0)  # a page took its time to decode, as it does below
         async with self._floor:
             *pieces, last = self._decode(messages, first, min(self._slice, self._batches.room), parsed)
         self._ledger.decoded(parsed.received)
+        if self._drift is not None:
+            await self._look(self._drift, [*pieces, last])
         if len(last.records) > self._slice:
             await asyncio.sleep(0)  # a page took its time to decode
         start = 0
@@ -159,10 +156,18 @@ class Worker:
         self._slice = max(1, min(SLICE, 2 * self._slice, int(count * TURN / took) if took else SLICE))
         return mapped
 
-    def _look(self, drift: Drift, message: Message) -> None:
-        """Let the drift see what a message holds, whatever of it is mapped."""
-        with contextlib.suppress(FormatError):
-            drift.sample(self._transform.decode(message))
+    async def _look(self, drift: Drift, pieces: Sequence[Piece]) -> None:
+        """Let the drift see what messages hold, whatever of it is mapped, as long as it has time for them."""
+        for message in (piece.message for piece in pieces if piece.records):
+            if not drift.is_due():
+                return
+            await asyncio.sleep(0)  # a page takes its time to decode
+            async with self._floor:
+                try:
+                    records = self._transform.decode(message)
+                except FormatError:
+                    records = []
+                drift.sample(records, len(message.body))
 
     def _decode(self, messages: Sequence[Message], first: int, most: int, parsed: Parsed) -> list[Piece]:
         pieces: list[Piece] = []

@@ -1,6 +1,6 @@
 """Review of the quarantine: what was refused, found again, and settled without the ledger losing its balance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,6 +15,9 @@ from service.store import positions, quarantine
 from service.store.fold import Folded
 from service.store.schema import quarantine as entries
 from service.store.store import Store
+
+READ_BYTES = 16 << 20
+"""Raw bytes of entries that are read at a time: whole messages may be large, and memory is bounded."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -117,12 +120,22 @@ class Review:
         return int(newest)
 
     async def entries(self, selection: Selection, after: int, through: int, limit: int) -> list[Entry]:
-        """Read up to ``limit`` entries with ids above ``after`` and up to ``through``, in order."""
-        query = sa.select(*(entries.c[name] for name in Entry.__struct_fields__))
-        query = query.where(entries.c.id > after, entries.c.id <= through)
-        return [
-            Entry(*row) for row in await self._fetch(_selected(query, selection).order_by(entries.c.id).limit(limit))
-        ]
+        """Read up to ``limit`` entries with ids above ``after`` and up to ``through``, in order.
+
+        They are fewer where their bytes are many: the last is the one that reaches ``READ_BYTES``.
+        """
+        record, message = (sa.func.coalesce(sa.func.octet_length(entries.c[name]), 0) for name in ("record", "message"))
+        chosen = sa.select(entries.c.id, (record + message).label("size")).where(
+            entries.c.id > after, entries.c.id <= through
+        )
+        page = _selected(chosen, selection).order_by(entries.c.id).limit(limit).subquery()
+        before = sa.func.sum(page.c.size).over(order_by=page.c.id) - page.c.size
+        sized = sa.select(page.c.id, before.label("before")).subquery()
+        query = sa.select(*(entries.c[name] for name in Entry.__struct_fields__)).join(
+            sized, sized.c.id == entries.c.id
+        )
+        query = query.where(sized.c.before < READ_BYTES).order_by(entries.c.id)
+        return [Entry(*row) for row in await self._fetch(query)]
 
     async def resolve(self, resolution: Resolution, *, dry_run: bool) -> Counts:
         """Settle entries in one transaction: write rows, mark entries, move the feed's ledger.
@@ -143,9 +156,11 @@ class Review:
         """
         return await self._store.transact(resolution.rows, partial(self._settle, resolution, dry_run))
 
-    async def drop(self, ids: Sequence[int], *, purge: bool) -> int:
+    async def drop(self, ids: list[int], *, purge: bool) -> int:
         """Mark entries as resolved, or delete them with ``purge``; the ledger counts them as quarantined for good."""
-        chosen = entries.c.id.in_(ids)
+        chosen = entries.c.id == sa.any_(
+            sa.literal(ids, sa.ARRAY(sa.BigInteger))
+        )  # one parameter, however many they are
         mark = sa.update(entries).where(chosen, entries.c.resolved_at.is_(None)).values(resolved_at=sa.func.now())
         statement = sa.delete(entries).where(chosen) if purge else mark
 

@@ -1,6 +1,7 @@
 """A feed's transform: decodes messages, maps their records to rows by compiled code, and refuses what does not fit."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import msgspec
@@ -153,7 +154,7 @@ class Transform:
             try:
                 whole = self._whole(message)[index] if isinstance(record, msgspec.Struct) else record
             except FormatError as error:  # in fields that nobody wanted until this record failed
-                mapped.refusals.append(self.undecodable(message, error))
+                mapped.refusals.append(self._alone(self.undecodable(message, error), index))
                 mapped.lost.append(None)
                 return
             filtered = self._run([Piece(message, [whole], index)], mapped.rows, [].append, failed, trace)
@@ -217,21 +218,25 @@ class Transform:
 
         For a transform that is not traced: every record gives one row or none, all of one table.
         """
-        rows = 0
         try:
-            records = self.decode(message)
-        except FormatError:  # in fields that are not mapped
+            records = self.read(message)
+        except FormatError:  # which it was not when it was mapped: how deep is too deep hangs on who asks
             records = []
-        for index, record in enumerate(records):
-            found = self.attempt(message, record).row
-            rows += found is not None
-            if found is not None and rows > row:
-                told = self.refused(self.tables[0], found, reason, detail)
-                return self.refusal(message, index, self.table, reason, told)
-        detail = f"{self.feed}: {detail}"
-        return Refusal(
-            self.feed, self.table, reason, detail, None, message.body, message.received_at, meta=message.meta
-        )
+        found = ((index, self.map([Piece(message, [each], index)]).rows) for index, each in enumerate(records))
+        index, rows = next(islice((each for each in found if each[1]), row, None), (0, [()]))
+        told = self.refused(self.tables[0], rows[0], reason, detail)
+        try:
+            self._whole(message)
+            return self.refusal(message, index, self.table, reason, told)
+        except FormatError:  # in fields that are not mapped
+            told, at = numbered(self.feed, index, told), message.received_at
+            whole = Refusal(self.feed, self.table, reason, told, None, message.body, at, meta=message.meta)
+            return self._alone(whole, index)
+
+    @staticmethod
+    def _alone(refusal: Refusal, index: int) -> Refusal:
+        """Note which record of a message a refusal is of that has no bytes of its own: the others are loaded."""
+        return msgspec.structs.replace(refusal, index=index, meta={**(refusal.meta or {}), "alone": True})
 
     def refused(self, table: str, row: Row, reason: str, detail: str) -> str:
         """Tell why the database refused a row, whose ``reason`` begins with the column where that is known."""

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -137,15 +138,14 @@ class Attempt:
     async def _add(self, entry: Entry, function: Function | None) -> None:
         message = message_of(entry)
         try:
-            whole = entry.record is None
-            records = self._transform.decode(message) if whole else [self._transform.reread(message)]
+            records = records_of(self._transform, entry)
         except FormatError as error:
             refusal = self._transform.undecodable(message, error)
             self._resolution.again[entry.id] = (refusal.reason, refusal.detail)
             return
         verdicts = [
             (index, verdict)
-            for index, record in enumerate(records)
+            for index, record in records
             for verdict in await attempts(self._transform, function, message, record)
         ]
         for index, verdict in verdicts:
@@ -177,6 +177,20 @@ class Attempt:
 def feed_of(name: str) -> str:
     """Give the feed that an entry is of: one that a backfill made is named ``provider.feed@backfill:...``."""
     return name.partition("@")[0]
+
+
+def records_of(transform: Transform, entry: Entry) -> list[tuple[int, Any]]:
+    """Decode the records that an entry is of, each with its number in the message, from 0.
+
+    Raises:
+        FormatError: its bytes still do not decode.
+    """
+    message = message_of(entry)
+    if entry.record is not None:
+        return [(entry.number, transform.reread(message))]
+    records = list(enumerate(transform.decode(message)))
+    is_alone = entry.meta is not None and "alone" in entry.meta  # the others of the message are loaded
+    return records[entry.number : entry.number + 1] if is_alone else records
 
 
 def message_of(entry: Entry) -> Message:

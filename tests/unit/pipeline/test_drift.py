@@ -91,16 +91,45 @@ def test_records_that_drift_are_set_aside_and_the_others_keep_their_numbers() ->
     assert (applied.pieces[0].records, applied.pieces[0].numbers) == ([RECORD, RECORD, records[4]], [10, 12, 14])
 
 
-def test_samples_are_taken_once_a_second_and_across_the_message() -> None:
+def test_the_first_records_are_all_looked_at_whether_in_one_message_or_in_many() -> None:
+    for sizes in ([LEARN], [1] * LEARN, [7] * 15):
+        drift = Drift("acme.scores", PATHS, is_strict=False, clock=lambda: 0.0)
+        for size in sizes:
+            assert drift.is_due()
+            drift.sample([RECORD] * size)
+        assert drift._looked_at == LEARN
+        assert not drift.is_due()
+
+
+def test_later_ten_are_looked_at_in_a_second_across_one_message_or_many() -> None:
     now = [0.0]
     drift = Drift("acme.scores", PATHS, is_strict=False, clock=lambda: now[0])
-    due = []
-    for tenth in range(30):
-        now[0] = tenth / 10
-        due += [tenth] if drift.is_due() else []
-    assert due == [0, 10, 20]
-    drift.sample([RECORD] * 99 + [{**RECORD, "last": 1}])
-    assert drift._looked_at == SAMPLE
+    assert drift.is_due()
+    drift.sample([RECORD] * LEARN)
+    for sizes, looked_at in (([1] * 30, 10), ([99], 10), ([4] * 30, 10), ([0] * 30, 0)):
+        now[0] += 1
+        before = drift._looked_at
+        for size in sizes:
+            if drift.is_due():
+                drift.sample([RECORD] * size)
+        assert drift._looked_at - before == looked_at
+        assert not drift.is_due()
+
+
+def test_a_long_message_uses_up_the_second() -> None:
+    now = [0.0]
+    drift = Drift("acme.scores", PATHS, is_strict=False, clock=lambda: now[0])
+    assert drift.is_due()
+    drift.sample([RECORD], 10 << 20)
+    assert not drift.is_due()
+    now[0] = 1.0
+    assert drift.is_due()
+
+
+def test_the_sample_of_a_secret_is_not_shown() -> None:
+    drift = watching()
+    drift.look({**RECORD, "auth": {"api_key": "s3cr3t"}, "url": "https://u:s3cr3t@host/"})
+    assert "s3cr3t" not in str(drift.status())
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=3), st.integers() | st.none() | st.text(max_size=2)), max_size=30))

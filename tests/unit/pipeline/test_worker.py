@@ -7,9 +7,10 @@ from service.config.settings import Batch as Bounds
 from service.model import Message
 from service.pipeline.batch import Batch, Batches
 from service.pipeline.breaker import Breaker
+from service.pipeline.drift import LEARN, Drift
 from service.pipeline.ledger import Ledger
 from service.pipeline.tap import Tap
-from service.pipeline.worker import Worker
+from service.pipeline.worker import Extras, Worker
 from tests.unit.pipeline.test_batch import FEED, TABLE, transform
 
 NAME = "acme.things"
@@ -43,3 +44,17 @@ async def test_messages_that_are_gone_shift_nothing() -> None:
         batch = await loaded(after=0, forgotten=forgotten)
         assert [row[0] for row in batch.rows] == list(range(forgotten + 1, 51))
         assert (batch.first, batch.last) == (forgotten + 1, 50)
+
+
+async def test_the_drift_learns_from_each_message_that_has_records() -> None:
+    bodies = [b"{", *[b'{"id": 1, "name": "x"}'] * LEARN, b'{"id": 1, "name": "x", "more": 1}']
+    async with Memory(1 << 20, [NAME]) as buffer:
+        lane = await buffer.lane(NAME)
+        await lane.append([Message(body, 1.0) for body in bodies])
+        lane.close()
+        mapping = transform()
+        drift = Drift(NAME, mapping.fields, is_strict=False, clock=lambda: float(drift._looked_at == LEARN))
+        tap = Tap(mapping, FEED, {"things": TABLE})
+        batches = Batches(mapping, Bounds())
+        await Worker(lane, mapping, batches, Ledger(), Breaker(NAME, 1000), tap, Extras(drift=drift)).run(0)
+    assert [(finding.field, finding.what) for finding in drift.findings.values()] == [("more", "new")]

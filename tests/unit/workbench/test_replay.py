@@ -1,7 +1,9 @@
 """Replay against real Postgres: what was refused is loaded, refused again or left, and the ledger balances."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -281,3 +283,58 @@ async def test_records_of_several_kinds_are_replayed_each_into_its_table(databas
         commit = await store.position("acme.scores")
         assert commit is not None
         assert commit.counts.settled == commit.counts.received == 4 + 11
+
+
+async def test_more_entries_are_dropped_than_a_statement_has_parameters(store: Store, database: str) -> None:
+    columns = "provider, feed, reason, detail, record, number, received_at"
+    values = "'acme', 'acme.scores', 'n: max', '', ''::bytea, 0, now()"
+    query = f"INSERT INTO headrace.quarantine ({columns}) SELECT {values} FROM generate_series(1, 40000) RETURNING id"
+    ids = [number for (number,) in await fetch(database, query)]
+    assert await Review(store).drop(ids, purge=False) == 40_000
+
+
+async def test_long_messages_are_read_few_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.review.READ_BYTES", 250)
+    feed = Feed(store)
+    bodies = [b"x" * 100, b"x" * 100, b"x" * 100, b"x" * 900, b"x"]
+    transform = transform_of()
+    refusals = [transform.undecodable(Message(body, 0.0), FormatError("no")) for body in bodies]
+    await feed.commit(feed.write({"t": []}, refusals))
+    pages = [
+        [len(entry.message or b"") for entry in page] async for page in Replay(Review(store), {}).pages(Selection())
+    ]
+    assert pages == [[100, 100, 100], [900], [1]]
+
+
+def too_deep(transform: Transform) -> tuple[Message, list[Any]]:
+    """Give a message that decodes only as far as it is mapped, and its records."""
+    for depth in range(sys.getrecursionlimit(), 0, -1):
+        deep = b'{"id": "a", "at": 1, "n": 5, "x": %b%b}' % (b"[" * depth, b"]" * depth)
+        others = b",".join(b'{"id": "%c", "at": 1, "n": %d}' % each for each in ((98, 50), (99, 6), (100, 7)))
+        sent = Message(b"[%b,%b]" % (deep, others), 0.0)
+        try:
+            records = transform.read(sent)
+        except FormatError:
+            continue
+        with pytest.raises(FormatError):
+            transform.decode(sent)
+        return sent, records
+    raise AssertionError("no depth is too deep")
+
+
+async def test_a_record_without_bytes_of_its_own_is_replayed_without_its_neighbours(
+    store: Store, database: str, request: pytest.FixtureRequest
+) -> None:
+    strict, feed = transform_of(), Feed(store)
+    sent, records = too_deep(strict)
+    mapped = strict.map([Piece(sent, records)])
+    refusals = [*mapped.refusals, strict.refuse(sent, 2, "id: unique", "taken")]
+    assert [(refusal.index, refusal.record) for refusal in refusals] == [(1, None), (3, None)]
+    await feed.commit(feed.write({"t": mapped.rows[:2]}, refusals))
+    request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
+    sys.setrecursionlimit(2 * sys.getrecursionlimit())  # so that it decodes now
+    outcome = await replay(store, transform_of(WIDER), dry_run=True)
+    assert outcome.counts == Counts(received=2, inserted=2)
+    assert (await replay(store, transform_of())).counts == Counts(received=2, inserted=1, quarantined=1)
+    assert await fetch(database, "SELECT id FROM t ORDER BY id") == [("a",), ("c",), ("d",)]
+    await balance(store, database)
