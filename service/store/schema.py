@@ -117,6 +117,8 @@ batches = Table(
     *_counts(),
     Column("seconds", Double, nullable=False),
     Column("committed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # Where there are several tables, what became of the rows of each: {table: {outcome: rows}}, without zeros.
+    Column("tables", JSONB(none_as_null=True)),
     Index("batches_committed_at", "committed_at"),
 )
 

@@ -344,7 +344,7 @@ class Store:
         await quarantine.put(connection, write.refusals)
         if write.heard is not None:
             await gaps.note(connection, write.feed, write.heard)
-        noted = batches.noting(write, counts, time.monotonic() - started)
+        noted = batches.noting(write, counts, tables, time.monotonic() - started)
         commit = await positions.move(connection, write, counts, noted)
         if write.patience is not None:
             commit = await _with_waiting(connection, write.feed, commit)
@@ -377,11 +377,15 @@ async def _with_waiting(connection: AsyncConnection, feed: str, commit: Commit) 
     return msgspec.structs.replace(commit, waiting=await waiting.count(connection, feed))
 
 
-def _repeated(write: Write, done: Commit, noted: Counts | None) -> tuple[Commit, Counts, dict[str, Counts]]:
+def _repeated(
+    write: Write, done: Commit, noted: tuple[Counts, dict[str, Counts]] | None
+) -> tuple[Commit, Counts, dict[str, Counts]]:
     """Account for a batch that is already committed: what was noted of it, or what its commit added to the ledger."""
-    counts = noted or _minus(done.counts, write.before.counts if write.before else Counts())
-    tables = list(write.rows)
-    return done, counts, {tables[0]: _minus(counts, write.counts)} if len(tables) == 1 else {}
+    before = write.before.counts if write.before else Counts()
+    counts, tables = noted or (_minus(done.counts, before), {})
+    if not tables and len(write.rows) == 1:
+        tables = {name: _minus(counts, write.counts) for name in write.rows}
+    return done, counts, tables
 
 
 def _minus(counts: Counts, other: Counts) -> Counts:

@@ -116,6 +116,13 @@ async def test_a_repeated_batch_is_recognised_and_answered_as_before(store: Stor
     assert await rows_of(database, "SELECT count(*) FROM headrace.batches") == [(2,)]
 
 
+async def test_a_repeated_batch_of_several_tables_is_counted_by_table_as_before(store: Store) -> None:
+    write = Feed(store).write({"plain": [("a", 1), ("a", 1)], "keys": [("x",)]})
+    first = await store.commit(write)
+    assert set(first[2]) == {"plain", "keys"}
+    assert await store.commit(write) == first
+
+
 async def test_the_first_batch_of_a_feed_may_be_repeated_too(store: Store) -> None:
     write = Feed(store).write({"matches": [("a", 2, 2)]})
     assert await store.commit(write) == await store.commit(write)
