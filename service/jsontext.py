@@ -1,10 +1,12 @@
 """JSON texts, decoded exactly, with faults told in words: numbers with a fraction or an exponent are decimals."""
 
+import json
 import re
+from collections.abc import Callable
 from decimal import Decimal, DecimalException
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -15,8 +17,15 @@ BOM = b"\xef\xbb\xbf"
 _SHOWN = 40
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)", re.DOTALL)
 """An escape within a text; the group is one that begins half a surrogate pair."""
-_MASK = b"\x7f"
-"""Stands for the backslash of such a half: a character that JSON allows as it is, and hardly any text has."""
+_MASKS = (b"\x7f", b"\xff")
+"""Stand for the backslash of such a half, and for what is too deep: one that is not in the text is taken.
+
+The first is a character that JSON allows as it is, and hardly any text has; the second is in no UTF-8.
+"""
+_RUN = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+(?:([{\[]++)|([}\]]++))', re.DOTALL)
+"""All up to the next brackets, and those; the group is the first or the second as they open or close."""
+_DEEP = 64
+"""Levels of a text that are looked at while it is cut: fewer than stop the decoder, more than any path has."""
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -67,21 +76,82 @@ def walk(document: Any, path: Path, text: str) -> Any:
 def pieces(body: bytes, records: str | None, single: bool) -> list[msgspec.Raw]:  # noqa: FBT001  a part of the key
     """Cut a text that decodes into the literal bytes of its records.
 
-    They are kept for one text, so that a message of many bad records is not cut for each. Halves of surrogate pairs,
-    which the decoder refuses even where it only looks for the end, are masked while it cuts.
+    They are kept for one text, so that a message of many bad records is not cut for each. Halves of surrogate pairs
+    and what is nested deeply, which the decoder refuses even where it only looks for the end, are masked meanwhile.
     """
     text = body.removeprefix(BOM)
-    masks = _MASK not in text
-    piece: msgspec.Raw = msgspec.Raw(_ESCAPE.sub(_masked, text) if masks else text)
+    mask = next((mask for mask in _MASKS if mask not in text), None)
+    deep: list[bytes] = []
+    if mask is not None:
+        text = _ESCAPE.sub(lambda found: _masked(found, mask), text)
+        text, deep = _shallow(text, lambda number: b'"%b%d"' % (mask, number))
+    piece: msgspec.Raw = msgspec.Raw(text)
     for step in parse_path(records) if records is not None else ():
         piece = _decode_object(piece)[step] if isinstance(step, str) else _decode_list(piece)[step]
-    text = bytes(piece).strip()
-    found = _decode_list(piece) if text.startswith(b"[") and not single else [msgspec.Raw(text)]
-    return [msgspec.Raw(bytes(each).replace(_MASK, b"\\")) for each in found] if masks else found
+    inner = bytes(piece).strip()
+    found = _decode_list(piece) if inner.startswith(b"[") and not single else [msgspec.Raw(inner)]
+    if mask is None:
+        return found
+    stands = re.compile(rb'"%b(\d+)"' % mask)
+    whole = (stands.sub(lambda stand: deep[int(stand[1])], bytes(each)) if deep else bytes(each) for each in found)
+    return [msgspec.Raw(each.replace(mask, b"\\")) for each in whole]
 
 
-def _masked(escape: re.Match[bytes]) -> bytes:
-    return escape[0] if escape[1] is None else _MASK + escape[1]
+def legible(body: bytes) -> Any:
+    """Decode of a text what can be read; null, or another text, stands for what cannot, such as half a surrogate pair.
+
+    Raises:
+        FormatError: its brackets are not sound, so that nothing can be read.
+    """
+    text = _ESCAPE.sub(lambda found: _masked(found, rb"\ufffd"), body.removeprefix(BOM))
+    text, _ = _shallow(text, lambda _: b"null")
+    try:
+        return json.loads(
+            text.decode(errors="replace"), parse_float=_number, parse_int=_whole, parse_constant=_no_number
+        )
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{error}; the message begins with {beginning(body)}") from None
+
+
+def _shallow(text: bytes, stand: Callable[[int], bytes]) -> tuple[bytes, list[bytes]]:
+    """Put something for each value that is nested deeply; give the text, and those values in their order."""
+    kept: list[bytes] = []
+    deep: list[bytes] = []
+    at = depth = start = 0
+    while (run := _RUN.match(text, at)) is not None:
+        at = run.end()
+        if run[1] is not None:
+            if depth < _DEEP <= depth + len(run[1]):
+                kept.append(text[start : (start := run.start(1) + _DEEP - depth - 1)])
+            depth += len(run[1])
+        else:
+            if depth - len(run[2]) < _DEEP <= depth:
+                kept.append(stand(len(deep)))
+                deep.append(text[start : (start := run.start(2) + depth - _DEEP + 1)])
+            depth -= len(run[2])
+    return b"".join([*kept, text[start:]]), deep
+
+
+def _masked(escape: re.Match[bytes], mask: bytes) -> bytes:
+    return escape[0] if escape[1] is None else mask + escape[1]
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except DecimalException:
+        return None
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:  # thousands of digits
+        return None
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _said(error: Exception) -> str:
