@@ -1,10 +1,12 @@
 """JSON texts, decoded exactly, with faults told in words: numbers with a fraction or an exponent are decimals."""
 
+import json
 import re
+from collections.abc import Callable
 from decimal import Decimal, DecimalException
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -15,14 +17,15 @@ BOM = b"\xef\xbb\xbf"
 _SHOWN = 40
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)", re.DOTALL)
 """An escape within a text; the group is one that begins half a surrogate pair."""
-_MASK = b"\x7f"
-"""Stands for the backslash of such a half: a character that JSON allows as it is, and hardly any text has."""
-_HALF = re.compile(rb"\x7fu[dD][89a-fA-F]..", re.DOTALL)
-_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|([\[{])|[\]}]', re.DOTALL)
-"""A text, or a bracket outside of texts; the group is one that opens."""
-_HIDDEN = re.compile(rb'"\x7f(\d+)"')
-_DEEPEST = 64
-"""Levels of brackets that are left where the decoder finds too many of them."""
+_MASKS = (b"\x7f", b"\xff")
+"""Stand for the backslash of such a half, and for what is too deep: one that is not in the text is taken.
+
+The first is a character that JSON allows as it is, and hardly any text has; the second is in no UTF-8.
+"""
+_RUN = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+(?:([{\[]++)|([}\]]++))', re.DOTALL)
+"""All up to the next brackets, and those; the group is the first or the second as they open or close."""
+_DEEP = 64
+"""Levels of a text that are looked at while it is cut: fewer than stop the decoder, more than any path has."""
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -41,10 +44,7 @@ def parse(body: bytes) -> Any:
     except FAULTS as error:
         if not body.removeprefix(BOM).strip():
             raise FormatError("the message is empty") from None
-        said = _said(error)
-        if isinstance(error, msgspec.MsgspecError) and (half := _halved(body)) is not None:
-            said = f"it holds half a surrogate pair, {half}"  # the decoder says that the data was cut off
-        raise FormatError(f"{said}; the message begins with {beginning(body)}") from None
+        raise FormatError(f"{_said(error, body)}; the message begins with {beginning(body)}") from None
 
 
 def beginning(body: bytes) -> str:
@@ -76,66 +76,94 @@ def walk(document: Any, path: Path, text: str) -> Any:
 def pieces(body: bytes, records: str | None, single: bool) -> list[msgspec.Raw]:  # noqa: FBT001  a part of the key
     """Cut a text that decodes into the literal bytes of its records.
 
-    They are kept for one text, so that a message of many bad records is not cut for each. Halves of surrogate pairs and
-    values within too many brackets, which the decoder refuses even where it only looks for the end, are masked while
-    it cuts.
+    They are kept for one text, so that a message of many bad records is not cut for each. Halves of surrogate pairs
+    and what is nested deeply, which the decoder refuses even where it only looks for the end, are masked meanwhile.
     """
     text = body.removeprefix(BOM)
-    if _MASK in text:
-        return _cut(text, records, single=single)
-    masked = _ESCAPE.sub(_masked, text)
-    hidden: list[bytes] = []
-    try:
-        found = _cut(masked, records, single=single)
-    except RecursionError:
-        found = _cut(_shallow(masked, hidden), records, single=single)
-    whole = (_HIDDEN.sub(lambda mark: hidden[int(mark[1])], bytes(each)) if hidden else bytes(each) for each in found)
-    return [msgspec.Raw(each.replace(_MASK, b"\\")) for each in whole]
-
-
-def _cut(text: bytes, records: str | None, *, single: bool) -> list[msgspec.Raw]:
-    piece = msgspec.Raw(text)
+    mask = next((mask for mask in _MASKS if mask not in text), None)
+    deep: list[bytes] = []
+    if mask is not None:
+        text = _ESCAPE.sub(lambda found: _masked(found, mask), text)
+        text, deep = _shallow(text, lambda number: b'"%b%d"' % (mask, number))
+    piece: msgspec.Raw = msgspec.Raw(text)
     for step in parse_path(records) if records is not None else ():
         piece = _decode_object(piece)[step] if isinstance(step, str) else _decode_list(piece)[step]
     inner = bytes(piece).strip()
-    return _decode_list(piece) if inner.startswith(b"[") and not single else [msgspec.Raw(inner)]
+    found = _decode_list(piece) if inner.startswith(b"[") and not single else [msgspec.Raw(inner)]
+    if mask is None:
+        return found
+    stands = re.compile(rb'"%b(\d+)"' % mask)
+    whole = (stands.sub(lambda stand: deep[int(stand[1])], bytes(each)) if deep else bytes(each) for each in found)
+    return [msgspec.Raw(each.replace(mask, b"\\")) for each in whole]
 
 
-def _masked(escape: re.Match[bytes]) -> bytes:
-    return escape[0] if escape[1] is None else _MASK + escape[1]
+def legible(body: bytes) -> Any:
+    """Decode of a text what can be read; null, or another text, stands for what cannot, such as half a surrogate pair.
+
+    Raises:
+        FormatError: its brackets are not sound, so that nothing can be read.
+    """
+    text = _ESCAPE.sub(lambda found: _masked(found, rb"\ufffd"), body.removeprefix(BOM))
+    text, _ = _shallow(text, lambda _: b"null")
+    try:
+        return json.loads(
+            text.decode(errors="replace"), parse_float=_number, parse_int=_whole, parse_constant=_no_number
+        )
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{error}; the message begins with {beginning(body)}") from None
 
 
-def _shallow(text: bytes, hidden: list[bytes]) -> bytes:
-    """Put a mark in place of each value that lies within too many brackets; ``hidden`` takes the values."""
+def _shallow(text: bytes, stand: Callable[[int], bytes]) -> tuple[bytes, list[bytes]]:
+    """Put something for each value that is nested deeply; give the text, and those values in their order."""
     kept: list[bytes] = []
-    depth = end = start = 0
-    for found in _BRACKET.finditer(text):
-        if found[1] is not None:
-            depth += 1
-            if depth == _DEEPEST + 1:
-                start = found.start()
-        elif found[0] in {b"]", b"}"}:
-            depth -= 1
-            if depth == _DEEPEST:
-                kept += text[end:start], b'"%b%d"' % (_MASK, len(hidden))
-                end = found.end()
-                hidden.append(text[start:end])
-    return b"".join([*kept, text[end:]])
+    deep: list[bytes] = []
+    at = depth = start = 0
+    while (run := _RUN.match(text, at)) is not None:
+        at = run.end()
+        if run[1] is not None:
+            if depth < _DEEP <= depth + len(run[1]):
+                kept.append(text[start : (start := run.start(1) + _DEEP - depth - 1)])
+            depth += len(run[1])
+        else:
+            if depth - len(run[2]) < _DEEP <= depth:
+                kept.append(stand(len(deep)))
+                deep.append(text[start : (start := run.start(2) + depth - _DEEP + 1)])
+            depth -= len(run[2])
+    return b"".join([*kept, text[start:]]), deep
 
 
-def _halved(body: bytes) -> str | None:
-    """Give the first half of a surrogate pair, as it is written."""
-    half = _HALF.search(_ESCAPE.sub(_masked, body)) if _MASK not in body else None
-    return None if half is None else "\\" + half[0][1:].decode(errors="replace")
+def _masked(escape: re.Match[bytes], mask: bytes) -> bytes:
+    return escape[0] if escape[1] is None else mask + escape[1]
 
 
-def _said(error: Exception) -> str:
+def _number(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except DecimalException:
+        return None
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:  # thousands of digits
+        return None
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _said(error: Exception, body: bytes) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, DecimalException):
         return "it holds a number with too large an exponent"
     if isinstance(error, UnicodeDecodeError):  # the position is counted within one text, so it says nothing
         return "it holds a text that is not UTF-8"
+    half = next((found for found in _ESCAPE.finditer(body) if found[1] is not None), None)
+    if half is not None:  # of which the decoder says that the data was cut off
+        return f"it holds half a surrogate pair, {body[half.start() : half.start() + 6].decode(errors='replace')}"
     return str(error).removeprefix("JSON is malformed: ")
 
 

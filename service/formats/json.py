@@ -11,7 +11,7 @@ from service.charset import utf8
 from service.config.paths import Path, parse_path
 from service.errors import FormatError
 from service.formats import PIECE, Broken, Cutter, Format, Gatherer, Piece, refuse_rest
-from service.jsontext import BOM, FAULTS, parse, pieces, walk
+from service.jsontext import BOM, FAULTS, legible, parse, pieces, walk
 from service.lookup import narrowed
 from service.model import Message
 
@@ -81,9 +81,15 @@ class Json(Format):
             return message.body
 
     def document(self, message: Message) -> Any:
-        """Give the document itself; see Format."""
+        """Give the document itself, less what nobody can read of single records; see Format."""
         refuse_rest(message)
-        return _parsed(message)
+        try:
+            return _parsed(message)
+        except FormatError as error:
+            try:
+                return legible(utf8(message.body, message.meta or {}))
+            except FormatError:
+                raise error from None
 
     def glance(self, path: Path | None) -> Callable[[Message], Any]:
         """Give what lies at a path of an object, or that it is one, or a list of some; see Format."""
@@ -214,7 +220,7 @@ def _parsed(message: Message) -> Any:
 
 
 def _apart(body: bytes, records: str | None, single: bool, fault: FormatError) -> list[Any]:  # noqa: FBT001  handed on
-    """Decode record by record a document of which only texts or numbers are at fault, such as half a surrogate pair.
+    """Decode record by record a document of which only some values are at fault, such as half a surrogate pair.
 
     Raises:
         FormatError: the fault of the whole; its brackets are not sound, or not one record is readable.

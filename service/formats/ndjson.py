@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -68,7 +69,7 @@ class Ndjson(Format):
 
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
         """Give the record's literal bytes; of a line that is not readable all of it; see Format."""
-        found = list(_records(message.body, records, 0))
+        found = _listed(message.body, records)
         line, record = found[index]
         if records is None or isinstance(record, Broken):
             return line
@@ -99,6 +100,12 @@ class _Lines(Gatherer):
     def last(self, body: bytes) -> Piece:
         """Note how many lines came before; see Gatherer."""
         return Piece(body, {"line": self._line})
+
+
+@lru_cache(maxsize=1)
+def _listed(body: bytes, records: str | None) -> list[tuple[bytes, Any]]:
+    """Keep the records of one message, so that a message of many bad ones is not read for each."""
+    return list(_records(body, records, 0))
 
 
 def _records(body: bytes, records: str | None, before: int) -> Iterator[tuple[bytes, Any]]:

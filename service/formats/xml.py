@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 from lxml import etree
@@ -55,7 +56,7 @@ class Xml(Format):
     def decode(self, message: Message, records: str | None) -> list[Any]:
         """Give the records; see Format."""
         refuse_rest(message)
-        root = self._root(message)
+        root = self.root(message)
         name = self.namer()
         if records is None:
             return [{name(root, root.tag): value_of(root, name)}]
@@ -68,9 +69,7 @@ class Xml(Format):
 
     def raw(self, message: Message, records: str | None, index: int) -> bytes:
         """Give the record's element, with the namespaces that it needs; see Format."""
-        root = self._root(message)
-        elements = [root] if records is None else _found(root, records, self.namer())
-        return written(elements[index])
+        return written(_elements(self, message.body, (message.meta or {}).get("content_type"), records)[index])
 
     def beside(self, message: Message, records: str | None) -> Mapping[str, Any] | None:
         """Say whether the record is an element within the document; see Format."""
@@ -78,7 +77,7 @@ class Xml(Format):
 
     def reread(self, message: Message) -> Any:
         """Give the element, which ``raw`` wrote in UTF-8 whatever it came in; see Format."""
-        root, name = self._root(Message(codecs.BOM_UTF8 + message.body, message.received_at)), self.namer()
+        root, name = self.root(Message(codecs.BOM_UTF8 + message.body, message.received_at)), self.namer()
         return (
             value_of(root, name)
             if (message.meta or {}).get("element")
@@ -120,7 +119,12 @@ class Xml(Format):
             return prefixed
         return naming({} if isinstance(self.namespaces, str) else self.namespaces)
 
-    def _root(self, message: Message) -> Element:
+    def root(self, message: Message) -> Element:
+        """Parse a message.
+
+        Raises:
+            FormatError: it is not XML, or declares a document type.
+        """
         body = message.body
         try:
             parser = etree.XMLParser(**self.settings(message.meta or {}, body[:4]))
@@ -248,6 +252,13 @@ def _is_known(encoding: str) -> bool:
     except LookupError:
         return False
     return True
+
+
+@lru_cache(maxsize=1)
+def _elements(form: Xml, body: bytes, content_type: str | None, records: str | None) -> list[Element]:
+    """Give the records; kept for one message, so that one of many bad records is not parsed for each."""
+    root = form.root(Message(body, 0.0, meta={"content_type": content_type} if content_type else None))
+    return [root] if records is None else _found(root, records, form.namer())
 
 
 def _found(root: Element, records: str, name: Namer) -> list[Element]:

@@ -13,11 +13,14 @@ from service.infer.fields import Field, walk
 from service.infer.guess import Guess, guess
 from service.infer.identity import Candidate, choose_key, choose_version
 from service.infer.names import column_name, identifies, snake
-from service.infer.records import Found, find
+from service.infer.reading import read
+from service.infer.records import Found
 from service.model import Message
 
 _TEXTUAL = {"csv", "xml"}
 """Formats in which every value is text."""
+_NAMED = 8
+"""Fields that are left out and told by name."""
 _LOOSE_KEY = 8
 """Columns of the key where nothing identifies a record."""
 
@@ -77,8 +80,10 @@ def propose(messages: Sequence[Message], decoder: Format, name: str) -> Proposal
     Raises:
         FormatError: no message decodes, or none holds an object or a list.
     """
-    found = find(_documents(messages, decoder))
-    fields = [field for field in walk(found.records) if field.path and _can_be_written(field.path)]
+    found = read(messages, decoder)
+    walked = [field for field in walk(found.records) if field.path]
+    fields = [field for field in walked if _can_be_written(field.path)]
+    found = _less_unwritable(found, [field.path for field in walked if field not in fields])
     if not fields:
         raise FormatError("there is no object or list in it that could be a record")
     kind = str(decoder.model_dump()["kind"])
@@ -107,21 +112,6 @@ def propose(messages: Sequence[Message], decoder: Format, name: str) -> Proposal
     return proposal if key else _loose(proposal)
 
 
-def _documents(messages: Sequence[Message], decoder: Format) -> list[Any]:
-    """Decode what decodes; a document that is a list comes back as that list."""
-    documents, faults = [], []
-    for message in messages:
-        try:
-            records = decoder.decode(message, None)
-        except FormatError as error:
-            faults.append(error)
-            continue
-        documents.append(records if len(records) != 1 or message.body.lstrip()[:1] == b"[" else records[0])
-    if not documents:
-        raise faults[0] if faults else FormatError("there is no message")
-    return documents
-
-
 def _guessed(fields: Sequence[Field], *, textual: bool) -> list[tuple[str, Field, Guess]]:
     """Give each field with the name and the type of its column."""
     guessed: list[tuple[str, Field, Guess]] = []
@@ -148,11 +138,20 @@ def _column(name: str, field: Field, found: Guess) -> ColumnProposal:
 
 
 def _can_be_written(path: Path) -> bool:
-    """Whether a map can lead to the field: a name with a double quote in it has no way to be written."""
+    """Whether a map can lead to the field: a name with a double quote or NUL in it has no way to be written."""
     try:
         return parse_path(_source(path)) in {path, ("$record", *path)}
     except ValueError:
         return False
+
+
+def _less_unwritable(found: Found, paths: Sequence[Path]) -> Found:
+    """Note the fields that are not in the proposal."""
+    if not paths:
+        return found
+    names = ", ".join(".".join(map(str, path)) for path in paths[:_NAMED]) + (", …" if len(paths) > _NAMED else "")
+    note = f"left out, for no path can be written to a name with a double quote or a NUL character: {names}"
+    return msgspec.structs.replace(found, notes=(*found.notes, note))
 
 
 def _source(path: Path) -> str:

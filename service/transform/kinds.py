@@ -73,7 +73,7 @@ def _timestamp(code: Code, column: Column, convert: str) -> None:
         _call(code, column, convert)
         return
     parse, utc, marks = code.constant(datetime.fromisoformat), code.constant(UTC), code.constant("Z+.")
-    code.add("w = None", f"if type(v) is str and v[19:20] in {marks} and not v[26:27].isdigit():")
+    code.add("w = None", f"if type(v) is str and v[16:17] == ':' and v[19:20] in {marks} and not v[26:27].isdigit():")
     code.add("    try:", f"        w = {parse}(v)", f"    except {code.constant(ValueError)}:", "        pass")
     code.add(f"v = w if w is not None and w.tzinfo is {utc} else {convert}(v)")
 

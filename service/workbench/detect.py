@@ -33,13 +33,13 @@ def decoder_of(kind: str) -> Format:
 
 
 def split(message: Message, decoder: Format) -> list[Message]:
-    """Give one message or, where it does not decode, one for each line: recorded frames are kept so.
+    """Give one message or, where it is no document, one for each line: recorded frames are kept so.
 
     Raises:
         FormatError: neither decodes.
     """
     try:
-        decoder.decode(message, None)
+        decoder.document(message)  # which may have records that cannot be read
     except FormatError:
         lines = [Message(line, message.received_at) for line in message.body.splitlines() if line.strip()]
         decoded = sum(_decodes(line, decoder) for line in lines)

@@ -147,6 +147,7 @@ async def test_what_nobody_can_read_costs_no_neighbour_and_stops_no_daemon(tmp_p
         b"[" + good + rb', {"id": "\ud800", "minute": 3}, {"id": "c", "minute": 4, "x": "\udfff"}]',
         b'[{"id": "d", "minute": 999, "x": 1e99999999999999999999}, {"id": "e", "minute": 5}]',
         b'{"id": "f", "minute": 999, "\xff": 1}',
+        b'[{"id": "g", "minute": 7, "x": ' + b'{"a":[' * 5000 + b"]}" * 5000 + b'}, {"id": "h", "minute": 8}]',
         b'[{"id": "last", "minute": 6}]',
     ]
 
@@ -168,9 +169,9 @@ providers:
 """
         )
         async with Daemon(tmp_path, {}, config) as daemon:
-            status = await daemon.until(lambda status: status["ledger"]["loaded"] == 4)
+            status = await daemon.until(lambda status: status["ledger"]["loaded"] == 5)
             assert balanced(status)
-            assert status["ledger"]["quarantined"] == 4
+            assert status["ledger"]["quarantined"] == 5
             assert await daemon.stop() == 0
         found = await rows(database, "SELECT id FROM goals ORDER BY id")
-        assert [row["id"] for row in found] == ["a", "b", "e", "last"]
+        assert [row["id"] for row in found] == ["a", "b", "e", "h", "last"]

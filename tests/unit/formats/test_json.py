@@ -169,7 +169,7 @@ BAD += [b"[" * 9000 + b"]" * 9000, b'[{"]k": ' * 5000 + b'"}"' + b"}]" * 5000]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
-def test_a_record_with_a_text_or_number_that_nobody_can_read_is_refused_alone(bad: bytes) -> None:
+def test_a_record_with_a_value_that_nobody_can_read_is_refused_alone(bad: bytes) -> None:
     odd = rb'{"a": "\\ud800 \ud83d\ude00"}'
     message = Message(b'{"data": [' + odd + b', {"a": ' + bad + b"}, 3]}", 0.0)
     first, broken, last = Json().decode(message, "data")
@@ -186,6 +186,27 @@ def test_a_record_nested_deeper_than_is_hidden_while_cutting_is_whole_again() ->
     assert first == last == Json().decode(Message(deep, 0.0), None)[0]
     assert "nested too deeply" in broken.detail
     assert Json().raw(message, None, 2) == deep
+
+
+@pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
+def test_paging_goes_on_where_a_record_cannot_be_read(bad: bytes) -> None:
+    message = Message(b'{"data": [1, {"a": ' + bad + b'}], "next": {"page": 7}}', 0.0)
+    assert lookup(Json().glance(("next", "page"))(message), ("next", "page")) == 7
+
+
+@pytest.mark.parametrize("odd", [b"x", b"\x7f"])
+def test_records_that_are_nested_too_deeply_keep_their_own_bytes(odd: bytes) -> None:
+    deep = [b"[" * depth + b"]" * depth for depth in (63, 64, 65, 3000, 4000)]
+    texts = [rb'"\\ud800"', rb'"\ud800"', b'"' + odd + b'"']
+    message = Message(b'{"x": ' + deep[3] + b', "data": [' + b", ".join(deep + texts) + b"]}", 0.0)
+    kinds = [type(record).__name__ for record in Json().decode(message, "data")]
+    assert kinds == ["list", "list", "list", "Broken", "Broken", "str", "Broken", "str"]
+    assert [Json().raw(message, "data", index) for index in range(8)] == deep + texts
+
+
+@pytest.mark.parametrize("body", [b'[1, {"a": ' + b"[" * 5000, b"[" * 5000 + b"]" * 5001, b"[1, " + b"[" * 5000 + b'"'])
+def test_brackets_that_are_not_sound_are_refused_whole(body: bytes) -> None:
+    assert "nested too deeply" in refusal(body)
 
 
 def test_the_raw_bytes_of_another_message_are_not_mixed_up() -> None:

@@ -186,6 +186,29 @@ def test_odd_names_make_a_configuration_that_is_read(tmp_path: Path) -> None:
     assert config.feeds()["acme.things"][1].branches[0].map["feed"].from_ == ("$record.$feed",)
 
 
+UNREADABLE = [rb'"\ud800"', b"[" * 5000 + b"]" * 5000, b"1e99999999999999999999", b'"\xff"']
+
+
+@pytest.mark.parametrize("bad", UNREADABLE, ids=range(len(UNREADABLE)))
+@pytest.mark.parametrize("around", [b"[%b]", b'{"meta": {"n": 1}, "items": [%b]}'])
+def test_a_record_that_cannot_be_read_is_told_and_changes_nothing(around: bytes, bad: bytes) -> None:
+    records = [b'{"id": %d, "v": 1.5}' % number for number in range(9)]
+    whole, odd = (
+        propose([Message(around % b", ".join(each), 0.0)], Json(), "things")
+        for each in (records, [*records, b'{"id": 9, "v": %b}' % bad])
+    )
+    assert (odd.columns, odd.key, odd.total) == (whole.columns, whole.key, 9)
+    assert (*whole.found.notes, "1 record cannot be read and will be refused") == odd.found.notes
+    assert odd.found.path == whole.found.path
+
+
+def test_a_name_that_no_path_can_be_written_to_is_told() -> None:
+    proposal = proposed([{"id": 1, 'a"b': 2, "c": {"n\0": 3, "d": 4}}])
+    assert [column.source for column in proposal.columns] == ["id", "c.d"]
+    assert proposal.found.notes[-1].endswith('NUL character: a"b, c.n\0')
+    assert "# left out" in write(proposal, FEED)
+
+
 @pytest.mark.parametrize("document", [[], 3, {}])
 def test_a_sample_without_records_is_refused(document: Any) -> None:
     with pytest.raises(FormatError, match="no object"):

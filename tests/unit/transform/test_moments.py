@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.transform.moments import clock, day, timestamp
 from service.transform.violations import Violation
+from tests.unit.transform.making import settle
 
 ISO = ("iso8601",)
 LONDON = ZoneInfo("Europe/London")
@@ -154,3 +155,21 @@ def test_days_and_times_of_day_are_read_exactly() -> None:
 def test_what_is_no_day_or_time_of_day_is_a_violation(convert: Any, value: Any, formats: tuple[str, ...]) -> None:
     with pytest.raises(Violation):
         convert(value, formats)
+
+
+@pytest.mark.parametrize(
+    "clock", ["12.5", "12:30.5", "1230.5", "20260102", "123", "12300", "1230051", "12:30:055", "12:30:05:5"]
+)
+@pytest.mark.parametrize("before", ["2026-01-02T", "20260102T"])
+def test_a_time_that_is_read_only_by_changing_it_is_refused(before: str, clock: str) -> None:
+    assert settle("timestamp", f"{before}{clock}Z") == "!c: timestamp"
+    assert settle("time", clock) == "!c: time"
+
+
+def test_a_fraction_of_a_minute_is_no_fraction_of_a_second_where_a_mark_follows() -> None:
+    assert settle("timestamp", "2026-01-02T0304.123Z") == "!c: timestamp"
+
+
+@pytest.mark.parametrize("text", ["2026-01-02T03:04:05.5Z", "20260102T030405,5+0000", "2026-W01-5 03:04:05.500-00:00"])
+def test_the_forms_of_iso_8601_are_read(text: str) -> None:
+    assert settle("timestamp", text) == datetime(2026, 1, 2, 3, 4, 5, 500_000, UTC)

@@ -307,11 +307,12 @@ async def test_long_messages_are_read_few_at_a_time(store: Store, monkeypatch: p
 
 
 def too_deep(transform: Transform) -> tuple[Message, list[Any]]:
-    """Give a message that decodes only as far as it is mapped, and its records."""
+    """Give a message of which no record decodes further than it is mapped, and its records."""
     for depth in range(sys.getrecursionlimit(), 0, -1):
-        deep = b'{"id": "a", "at": 1, "n": 5, "x": %b%b}' % (b"[" * depth, b"]" * depth)
-        others = b",".join(b'{"id": "%c", "at": 1, "n": %d}' % each for each in ((98, 50), (99, 6), (100, 7)))
-        sent = Message(b"[%b,%b]" % (deep, others), 0.0)
+        deep = b"[" * depth + b"]" * depth
+        each = ((b"a", 5), (b"b", 50), (b"c", 6), (b"d", 7))
+        texts = [b'{"id": "%b", "at": 1, "n": %d, "x": %b}' % (name, n, deep) for name, n in each]
+        sent = Message(b"[%b]" % b",".join(texts), 0.0)
         try:
             records = transform.read(sent)
         except FormatError:
