@@ -111,7 +111,7 @@ async def _look(
 def _show(terminal: Console, table: str, key: Mapping[str, Any], found: Kept, story: Story) -> None:
     terminal.print(Text.assemble((table, "bold"), f" {_written(key)}"))
     for row in found.rows[:_SHOWN]:
-        terminal.print(_grid([(Text(f"  {name}"), Text(_value(name, value))) for name, value in row.items()]))
+        terminal.print(_grid([(Text(f"  {name}"), _cell(name, value, found.versions)) for name, value in row.items()]))
         terminal.print()
     if not found.rows:
         terminal.print("  no row\n")
@@ -163,6 +163,12 @@ def _value(name: str, value: Any) -> str:
     return "***" if is_secret(name) and value is not None else said(value)
 
 
+def _cell(name: str, value: Any, versions: Mapping[str, Any]) -> Text:
+    """Give a value, with its version if that is not the row's."""
+    older = f"  (of version {said(versions[name])})" if name in versions else ""
+    return Text.assemble(_value(name, value), (older, "dim"))
+
+
 def _clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
 
@@ -177,6 +183,7 @@ def _document(table: str, key: Mapping[str, Any], found: Kept, story: Story) -> 
         "table": table,
         "key": key,
         "rows": [masked(row) for row in found.rows],
+        "versions": dict(found.versions),
         "history": [masked(row) for row in found.history],
         "deleted": deleted,
         "records": [
