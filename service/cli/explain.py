@@ -22,7 +22,7 @@ from service.store.review import Review
 from service.store.store import Store
 from service.transform.transform import Transform
 from service.transform.violations import is_secret, masked
-from service.workbench.outline import said
+from service.workbench.outline import cell, said
 from service.workbench.sample import from_file
 from service.workbench.story import Story
 from service.workbench.trace import Trace, Tracer
@@ -160,7 +160,7 @@ def _grid(rows: Sequence[tuple[Text, Text]]) -> Table:
 
 
 def _value(name: str, value: Any) -> str:
-    return "***" if is_secret(name) and value is not None else said(value)
+    return cell(value, secret=is_secret(name))
 
 
 def _cell(name: str, value: Any, versions: Mapping[str, Any]) -> Text:

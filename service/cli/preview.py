@@ -18,6 +18,7 @@ from service.errors import SourceLost, SourceRefused, StartError
 from service.model import Message
 from service.provider import Provider
 from service.transform.transform import Transform
+from service.transform.violations import masked
 from service.workbench.sample import from_file
 from service.workbench.trial import Trial, trials
 
@@ -89,8 +90,9 @@ def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial]) -> None:
     deleted = f"{outcomes['deletes']} delete, " if outcomes["deletes"] else ""
     reasons = Counter(trial.verdict.reason for trial in tried if trial.verdict.reason)
     told = ", ".join(f"{reason} ({number})" for reason, number in reasons.most_common(5))
+    number = "1 record" if len(tried) == 1 else f"{len(tried)} records"
     terminal.print(
-        f"{feed}: {len(tried)} records: {outcomes['loads']} load, {deleted}{outcomes['filtered']} left out, "
+        f"{feed}: {number}: {outcomes['loads']} load, {deleted}{outcomes['filtered']} left out, "
         f"{outcomes['refused']} refused{f': {told}' if told else ''}"
     )
 
@@ -107,7 +109,7 @@ def _document(
                 "number": trial.number,
                 "outcome": trial.outcome,
                 "table": trial.verdict.table,
-                "raw": trial.record,
+                "raw": masked(trial.record),
                 "row": _row(trial, columns),
                 "reason": trial.verdict.reason or None,
                 "detail": trial.verdict.detail or None,
@@ -118,7 +120,12 @@ def _document(
 
 
 def _row(trial: Trial, columns: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
-    if trial.verdict.row is None:
+    verdict = trial.verdict
+    if verdict.row is None:
         return None
-    named = zip(columns[str(trial.verdict.table)], trial.verdict.row, strict=True)
-    return {name: value for name, value in named if trial.verdict.carried is None or name in trial.verdict.carried}
+    named = zip(columns[str(verdict.table)], verdict.row, strict=True)
+    return {
+        name: "***" if verdict.is_secret(name) and value is not None else masked(value)
+        for name, value in named
+        if verdict.carried is None or name in verdict.carried
+    }

@@ -14,6 +14,8 @@ _NAMES = r"pass(?:word|wd|phrase)|secret|token|api[-_]?key|authorization|credent
 _SECRET = re.compile(_NAMES, re.IGNORECASE)
 _SECRET_FIELD = re.compile(rf'("[^"]*(?:{_NAMES})[^"]*":)("(?:\\.|[^"\\])*"?|[^,}}\]]+)', re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=//)[^/@\s\"]*@")
+_CONTROL = {code: f"\\u{code:04x}" for code in range(127, 160)}
+"""Control characters that JSON leaves as they are: a terminal may obey them."""
 _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 
 
@@ -53,7 +55,7 @@ def shown(value: Any, *names: str) -> str:
         text = _encode(value).decode()
     except (ValueError, RecursionError):  # a lone surrogate, or nested too deeply to be written
         text = ascii(value) if isinstance(value, str) else kind_of(value)
-    text = _masked(text[:_LOOKED_AT])
+    text = _masked(text[:_LOOKED_AT].translate(_CONTROL))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
