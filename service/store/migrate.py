@@ -79,12 +79,12 @@ def review(
         prepare(connection, built, tables, mode)
 
 
-def ddl(tables: Mapping[str, Table], schema: str) -> str:
-    """Print the SQL that makes the tables of a configuration, and the service's own, from nothing."""
+def ddl(tables: Mapping[str, Table], schema: str, *, own_too: bool = True) -> str:
+    """Print the SQL that makes the tables of a configuration from nothing, and the service's own unless ``own_too``."""
     tables = with_history(tables)
     todo = plan(None, build(tables, schema), tables, {})
-    schemas = [own.SCHEMA] if schema == "public" else [schema, own.SCHEMA]
-    return _printed(schemas, todo, Upgrade().sql(None))
+    schemas = [name for name in (schema,) if name != "public"]
+    return _printed([*schemas, own.SCHEMA], todo, Upgrade().sql(None)) if own_too else _printed(schemas, todo, "")
 
 
 def missing(
