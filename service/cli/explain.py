@@ -71,7 +71,9 @@ def explain(
     elif not story.is_empty:
         _show(console(), table, wanted, found, story)
     if story.is_empty:
-        stop(f"{table} {_written(wanted)}: found nowhere: not in the table, the quarantine or the buffer", 1)
+        kind = settings.buffer.kind
+        buffer = ", or the buffer" if kind == "spool" else f"; the buffer (`kind: {kind}`) cannot be looked into"
+        stop(f"{table} {_written(wanted)}: found nowhere: not in the table or the quarantine{buffer}", 1)
 
 
 def _recorded(

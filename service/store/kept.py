@@ -91,12 +91,13 @@ async def _read(
     history = []
     if config.tables[table].history:
         history = await _select(connection, built[f"{table}{HISTORY}"], key, "valid_from")
-    written = _written(built[table], key)
-    buried = (await connection.execute(_tombstone(table, written))).first()
-    version, at = buried or (None, None)
-    versions: dict[str, Any] = {}
-    if (column := config.tables[table].version) is not None:
-        versions = dict(map(tuple, await connection.execute(_versions(built[table], built[table].c[column], written))))
+    written, name = _written(built[table], key), config.tables[table].version
+    version, at, versions = None, None, dict[str, Any]()
+    if name is not None:
+        column = built[table].c[name]
+        buried = (await connection.execute(_tombstone(column, written))).first()
+        version, at = buried or (None, None)
+        versions = dict(map(tuple, await connection.execute(_versions(column, written))))
     waits = [_wait(tuple(row)) for row in await connection.execute(_waiting(table, written))]
     return Kept(rows, history, version, at, versions, waits)
 
@@ -124,13 +125,15 @@ def _written(table: sa.Table, key: Mapping[str, Any]) -> "sa.ColumnElement[Any]"
     return sa.func.jsonb_build_array(*written, type_=pg.JSONB())
 
 
-def _tombstone(table: str, key: "sa.ColumnElement[Any]") -> "sa.Select[Any]":
-    return sa.select(deleted.c.version, deleted.c.deleted_at).where(deleted.c.table_name == table, deleted.c.key == key)
+def _tombstone(version: "sa.Column[Any]", key: "sa.ColumnElement[Any]") -> "sa.Select[Any]":
+    same = (deleted.c.table_name == version.table.name, deleted.c.key == key)
+    text = deleted.c.version.op("#>>")(sa.literal_column("'{}'"))
+    return sa.select(sa.cast(text, version.type), deleted.c.deleted_at).where(*same)
 
 
-def _versions(table: sa.Table, version: "sa.Column[Any]", key: "sa.ColumnElement[Any]") -> "sa.Select[Any]":
+def _versions(version: "sa.Column[Any]", key: "sa.ColumnElement[Any]") -> "sa.Select[Any]":
     each = sa.func.jsonb_each_text(column_versions.c.versions).table_valued("key", "value", name="each")
-    same = (column_versions.c.table_name == table.name, column_versions.c.key == key)
+    same = (column_versions.c.table_name == version.table.name, column_versions.c.key == key)
     columns = (each.c.key, sa.cast(each.c.value, version.type))
     return sa.select(*columns).select_from(column_versions.join(each, sa.true())).where(*same)
 

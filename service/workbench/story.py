@@ -169,7 +169,9 @@ class Story:
         for maker in self._makers.values():
             return f"record {_place(maker)} deleted it"
         if self._kept.deleted_at is not None:
-            return f"a record of version {self._kept.deleted_version} deleted it at {_clock(self._kept.deleted_at)}"
+            return (
+                f"a record of version {said(self._kept.deleted_version)} deleted it at {_clock(self._kept.deleted_at)}"
+            )
         found = Counter(trace.outcome for trace in self.traces)
         for outcome, told in _NONE.items():
             if found[outcome]:
