@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from service.config.tables import Table
 from service.errors import TableRefused
 from service.store import schema as own
+from service.store.drift import no_table
 from service.store.found import Found, inspect_tables
 from service.store.history import with_history
 from service.store.plan import Plan, plan
@@ -45,7 +46,10 @@ def prepare(
     upgrade, schema = Upgrade(), _schema(built)
     revision = upgrade.current(connection)
     found = inspect_tables(connection, schema, tables)
-    if mode != "off":
+    if mode == "off":  # only what no statement of ours could be run against
+        views = [name for name, each in found.items() if each.is_view and tables[name].mode == "upsert"]
+        _refuse([no_table(name, found[name]) for name in views])
+    else:
         todo = plan(connection, built, tables, found, strict=mode == "verify")
         if mode == "verify":
             _verify(connection, upgrade, revision, todo)
