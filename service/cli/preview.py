@@ -38,7 +38,10 @@ def preview(
     """
     settings = read(config)
     transform = transform_of(settings, feed)
-    tried = list(trials(transform, _messages(settings, transform, file, limit, seconds)))
+    if file is None and getattr(settings.feeds()[feed][1], "listens", False):
+        stop(f"{feed} is given its messages: --from takes recorded bytes, and `headrace tap` shows those that come", 1)
+    messages = _messages(settings, transform, file, limit, seconds)
+    tried = trials(transform, messages)
     chosen = sorted(tried, key=lambda trial: trial.outcome != "refused")[:limit]
     columns = {name: list(table.columns) for name, table in settings.tables.items()}
     if as_json:
@@ -49,7 +52,7 @@ def preview(
             terminal.print(Text.assemble((f"record {trial.number + 1} ", "bold"), _headline(trial)))
             show(terminal, trial.record, trial.verdict, columns.get(trial.verdict.table or "", []))
             terminal.print()
-        _sum_up(terminal, feed, tried)
+        _sum_up(terminal, feed, tried, len(messages))
     if not tried or any(trial.outcome == "refused" for trial in tried):
         raise typer.Exit(1)
 
@@ -81,10 +84,11 @@ def _headline(trial: Trial) -> tuple[str, str]:
     return ("deletes its row of " if trial.deletes else "loads into ") + str(trial.verdict.table), "green"
 
 
-def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial]) -> None:
+def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial], messages: int) -> None:
     """Say how many records came, and what would become of them."""
     if not tried:
-        terminal.print(f"{feed}: no message came; --seconds waits longer")
+        empty = "what came holds no record; if it should, correct `records`"
+        terminal.print(f"{feed}: {empty if messages else 'no message came; --seconds waits longer'}")
         return
     outcomes = Counter(trial.outcome for trial in tried)
     deleted = f"{outcomes['deletes']} delete, " if outcomes["deletes"] else ""

@@ -85,6 +85,18 @@ def test_of_a_line_that_cannot_be_read_its_text_is_shown(folder: Path) -> None:
     assert json.loads(out)["shown"][0]["raw"] == "not json"
 
 
+def test_that_nothing_came_and_that_it_was_empty_are_told_apart(folder: Path) -> None:
+    (folder / "empty.json").write_text('{"goals":[]}')
+    code, out, _ = headrace(folder, "preview", "acme.polled", "--from", "empty.json")
+    assert (code, out) == (1, "acme.polled: what came holds no record; if it should, correct `records`\n")
+    (folder / "config.yaml").write_text(
+        CONFIG + "      posted: {kind: webhook, unverified: true, into: goals, map: {id: a, at: b, n: c}}\n"
+    )
+    code, out, err = headrace(folder, "preview", "acme.posted")
+    assert (code, out) == (1, "")
+    assert err.startswith("headrace: acme.posted is given its messages: --from takes recorded bytes")
+
+
 def test_a_file_of_frames_has_one_in_each_line(folder: Path) -> None:
     (folder / "frames").write_text('{"kind":"goal","a":"x","b":"2026-01-01T10:00:00Z","c":1}\n{"kind":"pong"}\n\n')
     code, out, _ = headrace(folder, "preview", "acme.heard", "--from", "frames")
