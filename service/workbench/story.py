@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from service.config.tables import Table
 from service.store.kept import Kept, Wait
-from service.transform.violations import is_secret
+from service.transform.violations import is_secret, masked
 from service.workbench.outline import said
 from service.workbench.trace import Outcome, Trace
 
@@ -26,14 +26,19 @@ class Story:
         kept: what the database keeps of the key.
         traces: of all places; the same record found twice counts once. Of a delta the row has what it carries.
         partial: whether deltas load into the table, so that each column is of the newest record that carries it.
+        secret: columns that take their values from fields whose names sound secret; others say so themselves.
 
     Attributes:
         traces: in order of time, each with its outcome.
+        secret: all columns whose values are not shown.
     """
 
-    def __init__(self, table: Table, kept: Kept, traces: Sequence[Trace], *, partial: bool = False) -> None:
+    def __init__(
+        self, table: Table, kept: Kept, traces: Sequence[Trace], *, partial: bool = False, secret: Collection[str] = ()
+    ) -> None:
         self._table = table
         self._partial = partial
+        self.secret = {*secret, *filter(is_secret, table.columns)}
         self._kept = kept
         self._row = kept.rows[0] if kept.rows and table.mode != "append" else None
         distinct: dict[object, Trace] = {}
@@ -46,6 +51,11 @@ class Story:
     def is_empty(self) -> bool:
         """Whether the key is found nowhere."""
         return not (self.traces or self._kept.rows or self._kept.history or self._kept.deleted_at)
+
+    def masked(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Give a row, or a part of one, without its secrets."""
+        shown: dict[str, Any] = masked(row)
+        return {name: "***" if name in self.secret and value is not None else value for name, value in shown.items()}
 
     def conclusion(self) -> str:
         """Say in a sentence or two why the row is what it is."""
@@ -201,7 +211,7 @@ class Story:
     def _difference(self, mine: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         different = self._different(mine, other)
         return ", ".join(
-            f"{name} is another" if is_secret(name) else f"{name} is {_short(other[name])}, not {_short(value)}"
+            f"{name} is another" if name in self.secret else f"{name} is {_short(other[name])}, not {_short(value)}"
             for name, value in mine.items()
             if name in different
         )

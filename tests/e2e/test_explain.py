@@ -191,13 +191,14 @@ DELTAS = CONFIG.replace("    version: at\n    history: true", "    version: at")
 async def test_a_delta_that_waits_and_the_versions_of_columns_are_told(tmp_path: Path, database: str) -> None:
     setting = Setting(tmp_path, database)
     config = DELTAS.replace("at: timestamp", "at: timestamp\n      home: text")
-    config = config.replace("id: id,", "id: id, home: home,")
+    config = config.replace("id: id,", "id: id, home: home, held: password,")
+    config = config.replace("home: text", "home: text\n      held: {{type: text, null: true}}")
     config += "buffer: {{kind: memory}}\n"  # what waits is told by the database alone
     async with setting.running(config=config) as daemon:
         await post(
             daemon,
             goal("w", 5),
-            goal("a", 1, 1, home="Bee", token="t0ps3cr3t"),
+            goal("a", 1, 1, home="Bee", token="t0ps3cr3t", password="hunter2"),
             goal("a", 9, 2),
             {"id": "a", "at": "2026-01-01T12:00:04Z", "extra": 5},
         )
@@ -208,6 +209,8 @@ async def test_a_delta_that_waits_and_the_versions_of_columns_are_told(tmp_path:
     assert waits["rows"] == []
     assert "what came for it waits" in waits["conclusion"]
     first, third = "2026-01-01T12:00:01Z", "2026-01-01T12:00:04Z"
-    assert made["versions"] == {"home": first, "token": first, "extra": third}
+    assert made["versions"] == {"home": first, "token": first, "held": first, "extra": third}
+    assert made["rows"][0]["held"] == "***"
     assert "t0ps3cr3t" not in shown.out
+    assert "hunter2" not in shown.out
     assert f"Bee  (of version {first})" in shown.out
