@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -81,6 +82,14 @@ class Schedule:
         most = self._jitter if self._jitter is not None else min(max(due - now, 0.0) * JITTER, MOST_JITTER)
         return due + random.uniform(0, most)  # noqa: S311  no secret
 
+    def per_second(self) -> float:
+        """Give how many polls there are in a second; of a cron expression the mean of its next hundred."""
+        if self._cron is None:
+            return 1 / self._every
+        moments = CronSim(self._cron, datetime.now(self._zone))
+        first, *_, last = (each.timestamp() for each in islice(moments, 101))
+        return 100 / (last - first)
+
     def _aligned(self, now: float) -> float:
         """Give the first multiple of ``every`` since local midnight that lies ahead, or the next midnight.
 
@@ -126,3 +135,7 @@ class Polled(Settings):
     def schedule(self) -> Schedule:
         """Give the moments of the polls."""
         return Schedule(self.every, self.cron, self.timezone, self.jitter)
+
+    def polls_per_second(self) -> float:
+        """See FeedSettings."""
+        return self.schedule().per_second()

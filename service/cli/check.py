@@ -21,6 +21,7 @@ from service.config.load import load
 from service.config.settings import Config, Log
 from service.errors import ConfigError
 from service.pipeline.line import INLET_BYTES
+from service.store.migrate import ddl
 
 
 def check(
@@ -46,7 +47,7 @@ def check(
         typer.echo(json.dumps(found, indent=2))
         raise typer.Exit(code)
     console, settings = Console(soft_wrap=True, highlight=False, markup=False), read(config)
-    for line in _lines(describe(settings, INLET_BYTES)):
+    for line in (*_lines(describe(settings, INLET_BYTES)), *_sql_lines(settings)):
         console.print(line)
     console.print(Text(f"{config} is fine", style="green"))
     if connect and not all(each.ok for each in asyncio.run(_connect(settings, lambda each: _tell(console, each)))):
@@ -72,10 +73,17 @@ def _tell(console: Console, each: Try) -> None:
 def _judge(config: Path) -> dict[str, Any]:
     """Give the problems, or the meaning, as data."""
     try:
-        meaning = describe(load(config, os.environ), INLET_BYTES)
+        settings = load(config, os.environ)
     except ConfigError as error:
         return {"ok": False, "file": str(config), "problems": [asdict(problem) for problem in error.problems]}
-    return {"ok": True, "file": str(config), "problems": [], **asdict(meaning)}
+    meaning = asdict(describe(settings, INLET_BYTES))
+    return {"ok": True, "file": str(config), "problems": [], **meaning, "sql": _sql(settings)}
+
+
+def _sql(config: Config) -> str:
+    """Give what makes the configured tables; nothing where the configuration has us make none."""
+    database = config.database
+    return ddl(config.tables, database.schema_, own_too=False) if database.migrate == "create" else ""
 
 
 def _rules(table: TableMeaning) -> str:
@@ -89,12 +97,23 @@ def _rules(table: TableMeaning) -> str:
     return f"{key}; {winner}{update}{history}"
 
 
+def _sql_lines(config: Config) -> Iterator[Text]:
+    sql = _sql(config)
+    told = "run where something is missing; `headrace ddl` prints that of the service's own tables, too"
+    yield Text.assemble(("sql", "bold"), ": ", told if sql else f"none is run: `migrate: {config.database.migrate}`")
+    yield from (Text(f"  {line}".rstrip().expandtabs(4), style="dim") for line in sql.splitlines())
+
+
 def _lines(meaning: Meaning) -> Iterator[Text]:
     for feed in meaning.feeds:
         yield Text.assemble((feed.name, "bold"), f" ({feed.kind}) into {feed.table}: ", (feed.guarantee, "bold"))
         yield Text(f"  {feed.loss}")
         sentences = (feed.calls, *feed.deletes, *feed.partial, feed.breaker)
         yield from (Text(f"  {sentence}") for sentence in sentences if sentence)
+    for limit in meaning.limits:
+        yield Text.assemble(
+            (limit.provider, "bold"), ": ", ("rate_limit is exceeded", "bold yellow"), f": {limit.told}"
+        )
     for table in meaning.tables:
         yield Text.assemble((table.name, "bold"), f": {table.columns} columns{_rules(table)}")
     yield Text.assemble(("database", "bold"), f": {meaning.database}")

@@ -1,18 +1,18 @@
 """The tries of `headrace check --connect`: one of the database, and one of each feed; nothing is changed or loaded."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 import msgspec
 
 from service.cli.ddl import missing
-from service.cli.receive import receive
+from service.cli.receive import RowsAwaited, receive
 from service.config.settings import Config
 from service.daemon import EMBEDDED_DATA
-from service.errors import SourceLost, SourceRefused, StartError, StoreLost, TableRefused
+from service.errors import FormatError, SourceLost, SourceRefused, StartError, StoreLost, TableRefused
+from service.model import Message
 from service.provider import Provider
 from service.transform.transform import Transform
-from service.workbench.sample import count
 
 
 class Try(msgspec.Struct, frozen=True):
@@ -69,11 +69,25 @@ async def _feed(config: Config, transform: Transform, provider: Provider) -> Try
     seconds = provider.timeout + 1
     try:
         messages = await receive(config, transform, provider, records=1, seconds=seconds)
+    except RowsAwaited as awaited:
+        return Try(transform.feed, ok=True, told=f"not tried: {awaited.reason}")
     except (SourceRefused, SourceLost, OSError, StartError) as error:
         return Try(transform.feed, ok=False, told=_why(error))
-    records = sum(count(transform, message) for message in messages)
-    told = f"{records} records came" if messages else f"no objection, and no message within {seconds:g} s"
-    return Try(transform.feed, ok=True, told=told)
+    if not messages:
+        return Try(transform.feed, ok=True, told=f"no objection, and no message within {seconds:g} s")
+    return _decoded(transform, messages, provider)
+
+
+def _decoded(transform: Transform, messages: Sequence[Message], provider: Provider) -> Try:
+    """Say how many records came, or what is wrong with a message that cannot be read."""
+    records = 0
+    for message in messages:
+        try:
+            records += len(transform.decode(message))
+        except FormatError as error:
+            told = f"what came cannot be read: {error}; correct the address, or the feed's `format` or `records`"
+            return Try(transform.feed, ok=False, told=provider.blanked(told))
+    return Try(transform.feed, ok=True, told="1 record came" if records == 1 else f"{records} records came")
 
 
 def _why(error: SourceRefused | SourceLost | OSError | StartError) -> str:

@@ -21,8 +21,7 @@ from service.store.kept import Kept, kept
 from service.store.review import Review
 from service.store.store import Store
 from service.transform.transform import Transform
-from service.transform.violations import is_secret, masked
-from service.workbench.outline import said
+from service.workbench.outline import cell, said
 from service.workbench.sample import from_file
 from service.workbench.story import Story
 from service.workbench.trace import Trace, Tracer
@@ -65,13 +64,16 @@ def explain(
         stop(str(error), 1)
     except OSError as error:
         stop(f"the spool cannot be read: {error.filename}: {error.strerror}", 1)
-    story = Story(settings.tables[table], found, traces, partial=table in settings.partial())
+    secret = {column for name in loading for column in transforms[name].routes.secret(table)}
+    story = Story(settings.tables[table], found, traces, partial=table in settings.partial(), secret=secret)
     if as_json:
         typer.echo(as_text(_document(table, wanted, found, story)))
     elif not story.is_empty:
         _show(console(), table, wanted, found, story)
     if story.is_empty:
-        stop(f"{table} {_written(wanted)}: found nowhere: not in the table, the quarantine or the buffer", 1)
+        kind = settings.buffer.kind
+        buffer = ", or the buffer" if kind == "spool" else f"; the buffer (`kind: {kind}`) cannot be looked into"
+        stop(f"{table} {_written(wanted)}: found nowhere: not in the table or the quarantine{buffer}", 1)
 
 
 def _recorded(
@@ -111,12 +113,14 @@ async def _look(
 def _show(terminal: Console, table: str, key: Mapping[str, Any], found: Kept, story: Story) -> None:
     terminal.print(Text.assemble((table, "bold"), f" {_written(key)}"))
     for row in found.rows[:_SHOWN]:
-        terminal.print(_grid([(Text(f"  {name}"), Text(_value(name, value))) for name, value in row.items()]))
+        terminal.print(
+            _grid([(Text(f"  {name}"), _cell(story, name, value, found.versions)) for name, value in row.items()])
+        )
         terminal.print()
     if not found.rows:
         terminal.print("  no row\n")
     if found.history:
-        _history(terminal, found.history)
+        _history(terminal, found.history, story)
     if len(story.traces) > _SHOWN:
         terminal.print(f"… {len(story.traces) - _SHOWN} records before these; --json has all")
     for trace in story.traces[-_SHOWN:]:
@@ -134,13 +138,13 @@ def _record(terminal: Console, trace: Trace) -> None:
     )
 
 
-def _history(terminal: Console, history: Sequence[Mapping[str, Any]]) -> None:
+def _history(terminal: Console, history: Sequence[Mapping[str, Any]], story: Story) -> None:
     """Print what each version changed."""
     before: Mapping[str, Any] = {}
     for row in history[-_SHOWN:]:
         values = {name: value for name, value in row.items() if name not in {"valid_from", "valid_to"}}
         changed = ", ".join(
-            f"{name} {_value(name, value)}" for name, value in values.items() if before.get(name) != value
+            f"{name} {_value(story, name, value)}" for name, value in values.items() if before.get(name) != value
         )
         is_deletion = row["valid_to"] == row["valid_from"]
         terminal.print(
@@ -159,8 +163,14 @@ def _grid(rows: Sequence[tuple[Text, Text]]) -> Table:
     return grid
 
 
-def _value(name: str, value: Any) -> str:
-    return "***" if is_secret(name) and value is not None else said(value)
+def _value(story: Story, name: str, value: Any) -> str:
+    return cell(value, secret=name in story.secret)
+
+
+def _cell(story: Story, name: str, value: Any, versions: Mapping[str, Any]) -> Text:
+    """Give a value, with its version if that is not the row's."""
+    older = f"  (of version {said(versions[name])})" if name in versions else ""
+    return Text.assemble(_value(story, name, value), (older, "dim"))
 
 
 def _clock(at: float) -> str:
@@ -176,8 +186,9 @@ def _document(table: str, key: Mapping[str, Any], found: Kept, story: Story) -> 
     return {
         "table": table,
         "key": key,
-        "rows": [masked(row) for row in found.rows],
-        "history": [masked(row) for row in found.history],
+        "rows": [story.masked(row) for row in found.rows],
+        "versions": dict(found.versions),
+        "history": [story.masked(row) for row in found.history],
         "deleted": deleted,
         "records": [
             {
@@ -187,7 +198,7 @@ def _document(table: str, key: Mapping[str, Any], found: Kept, story: Story) -> 
                 "place": trace.place,
                 "outcome": trace.outcome,
                 "because": trace.because,
-                "row": masked(trace.row) if trace.row is not None else None,
+                "row": story.masked(trace.row) if trace.row is not None else None,
             }
             for trace in story.traces
         ],

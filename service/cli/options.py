@@ -34,19 +34,19 @@ def read(path: Path) -> Config:
         raise typer.Exit(2) from None
 
 
-def source_of(config: Config, feed: str) -> Source:
-    """Give a feed's settings by its full name; after saying that there is none, exit 2."""
+def source_of(config: Config, feed: str, where: str = "") -> Source:
+    """Give a feed's settings by its full name; after saying that there is none, and where it is named, exit 2."""
     feeds = config.feeds()
     if feed not in feeds:
         close = get_close_matches(feed, feeds, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(feeds)}"
-        stop(f"there is no feed {feed!r} in the configuration; {hint}", 2)
+        stop(f"{where}there is no feed {feed!r} in the configuration; {hint}", 2)
     return cast("Source", feeds[feed][1])
 
 
-def transform_of(config: Config, feed: str) -> Transform:
+def transform_of(config: Config, feed: str, where: str = "") -> Transform:
     """Make a feed's transform; after printing what does not fit in the configuration, exit 2."""
-    source = source_of(config, feed)
+    source = source_of(config, feed, where)
     try:
         return Transform(feed, source, config.tables, config.deletable())
     except ConfigError as error:

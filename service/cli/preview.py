@@ -18,6 +18,7 @@ from service.errors import SourceLost, SourceRefused, StartError
 from service.model import Message
 from service.provider import Provider
 from service.transform.transform import Transform
+from service.transform.violations import masked
 from service.workbench.sample import from_file
 from service.workbench.trial import Trial, trials
 
@@ -37,7 +38,10 @@ def preview(
     """
     settings = read(config)
     transform = transform_of(settings, feed)
-    tried = list(trials(transform, _messages(settings, transform, file, limit, seconds)))
+    if file is None and getattr(settings.feeds()[feed][1], "listens", False):
+        stop(f"{feed} is given its messages: --from takes recorded bytes, and `headrace tap` shows those that come", 1)
+    messages = _messages(settings, transform, file, limit, seconds)
+    tried = trials(transform, messages)
     chosen = sorted(tried, key=lambda trial: trial.outcome != "refused")[:limit]
     columns = {name: list(table.columns) for name, table in settings.tables.items()}
     if as_json:
@@ -48,7 +52,7 @@ def preview(
             terminal.print(Text.assemble((f"record {trial.number + 1} ", "bold"), _headline(trial)))
             show(terminal, trial.record, trial.verdict, columns.get(trial.verdict.table or "", []))
             terminal.print()
-        _sum_up(terminal, feed, tried)
+        _sum_up(terminal, feed, tried, len(messages))
     if not tried or any(trial.outcome == "refused" for trial in tried):
         raise typer.Exit(1)
 
@@ -80,17 +84,19 @@ def _headline(trial: Trial) -> tuple[str, str]:
     return ("deletes its row of " if trial.deletes else "loads into ") + str(trial.verdict.table), "green"
 
 
-def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial]) -> None:
+def _sum_up(terminal: Console, feed: str, tried: Sequence[Trial], messages: int) -> None:
     """Say how many records came, and what would become of them."""
     if not tried:
-        terminal.print(f"{feed}: no message came; --seconds waits longer")
+        empty = "what came holds no record; if it should, correct `records`"
+        terminal.print(f"{feed}: {empty if messages else 'no message came; --seconds waits longer'}")
         return
     outcomes = Counter(trial.outcome for trial in tried)
     deleted = f"{outcomes['deletes']} delete, " if outcomes["deletes"] else ""
     reasons = Counter(trial.verdict.reason for trial in tried if trial.verdict.reason)
     told = ", ".join(f"{reason} ({number})" for reason, number in reasons.most_common(5))
+    number = "1 record" if len(tried) == 1 else f"{len(tried)} records"
     terminal.print(
-        f"{feed}: {len(tried)} records: {outcomes['loads']} load, {deleted}{outcomes['filtered']} left out, "
+        f"{feed}: {number}: {outcomes['loads']} load, {deleted}{outcomes['filtered']} left out, "
         f"{outcomes['refused']} refused{f': {told}' if told else ''}"
     )
 
@@ -107,7 +113,7 @@ def _document(
                 "number": trial.number,
                 "outcome": trial.outcome,
                 "table": trial.verdict.table,
-                "raw": trial.record,
+                "raw": masked(trial.record),
                 "row": _row(trial, columns),
                 "reason": trial.verdict.reason or None,
                 "detail": trial.verdict.detail or None,
@@ -118,7 +124,12 @@ def _document(
 
 
 def _row(trial: Trial, columns: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
-    if trial.verdict.row is None:
+    verdict = trial.verdict
+    if verdict.row is None:
         return None
-    named = zip(columns[str(trial.verdict.table)], trial.verdict.row, strict=True)
-    return {name: value for name, value in named if trial.verdict.carried is None or name in trial.verdict.carried}
+    named = zip(columns[str(verdict.table)], verdict.row, strict=True)
+    return {
+        name: "***" if verdict.is_secret(name) and value is not None else masked(value)
+        for name, value in named
+        if verdict.carried is None or name in verdict.carried
+    }

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from service.config.feeds import MapValue
 from service.transform.explain import Fault, Verdict
-from service.workbench.outline import located, outline, said
+from service.workbench.outline import cell, located, outline
 
 MAPPED, AT_FAULT = "•", "✗"
 _STYLES = {MAPPED: "cyan", AT_FAULT: "bold red"}
@@ -76,5 +76,8 @@ def _row(verdict: Verdict, columns: Sequence[str]) -> Table | Text:
         if column in faults:
             grid.add_row(Text(f"{AT_FAULT} {column}", style=_STYLES[AT_FAULT]), Text(faults[column], style="red"))
         else:
-            grid.add_row(Text(f"  {column}"), Text(said(value), style="dim" if value is None else ""))
+            grid.add_row(
+                Text(f"  {column}"),
+                Text(cell(value, secret=verdict.is_secret(column)), style="dim" if value is None else ""),
+            )
     return grid

@@ -45,6 +45,8 @@ def tap(
     """
     if sample is not None and every is not None:
         stop("either --sample or --every, not both", 2)
+    if sample == 0:
+        stop("--sample is a share of the records, above 0 and at most 1", 2)
     http = read(config).http
     asked = {"stage": stage.value}
     asked |= {"sample": f"{sample:.12f}"} if sample is not None else {}

@@ -43,7 +43,7 @@ def run_cases(
         terminal = console()
         for _, case, differences in results:
             _tell(terminal, case, differences)
-        terminal.print(f"{len(results)} cases, {failed} failed")
+        terminal.print(f"{len(results)} case{'s' if len(results) > 1 else ''}, {failed} failed")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -56,10 +56,11 @@ def _cases(path: Path) -> tuple[Case, ...]:
 
 
 def _run(path: Path, case: Case, config: Config) -> list[Difference]:
+    where = f"{path}: {case.name or case.feed}: "
     try:
-        return run_case(case, config, transform_of(config, case.feed), path.parent)
+        return run_case(case, config, transform_of(config, case.feed, where), path.parent)
     except OSError as error:
-        stop(f"{path}: {case.name}: {case.file}: {error.strerror or error}", 2)
+        stop(f"{where}{case.file}: {error.strerror or error}", 2)
 
 
 def _tell(terminal: Console, case: Case, differences: list[Difference]) -> None:

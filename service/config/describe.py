@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from service.config.feeds import FeedSettings
 from service.config.foreach import ForEach
+from service.config.pace import Exceeded, exceeded
 from service.config.settings import BufferSettings, Config
 from service.config.tables import Mode
 
@@ -70,6 +71,7 @@ class Meaning:
         buffer: what holds messages until they are loaded.
         feeds: in the order of the file.
         tables: in the order of the file.
+        limits: rate limits of providers that their feeds exceed.
         memory_bytes: the most that all queues hold in memory at once, besides the rows of the batches.
     """
 
@@ -77,6 +79,7 @@ class Meaning:
     buffer: str
     feeds: tuple[FeedMeaning, ...]
     tables: tuple[TableMeaning, ...]
+    limits: tuple[Exceeded, ...]
     memory_bytes: int
 
 
@@ -97,6 +100,7 @@ def describe(config: Config, inlet_bytes: int) -> Meaning:
             TableMeaning(name, table.mode, table.key, table.version, table.history, len(table.columns))
             for name, table in config.tables.items()
         ),
+        limits=tuple(exceeded(config)),
         memory_bytes=in_memory + inlet_bytes * len(feeds),
     )
 

@@ -142,6 +142,10 @@ class FeedSettings(Connector):
     on_gap: OnGap | None = None
     """What repairs a gap of a feed without `sequence`: the time that a connection, or the daemon, was away."""
 
+    def polls_per_second(self) -> float:
+        """Give how often the provider is asked; 0 for a feed that only listens."""
+        return 0.0
+
     @property
     def repair(self) -> OnGap | None:
         """What repairs a gap."""

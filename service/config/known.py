@@ -1,4 +1,4 @@
-"""Which keys may stand at a place of config.yaml, for "did you mean"."""
+"""Which keys may stand at a place of config.yaml, or of another document, for "did you mean"."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -8,9 +8,8 @@ from service.config.paths import Path
 from service.config.settings import Config
 
 
-def keys_at(data: Any, path: Path) -> list[str]:
+def keys_at(data: Any, path: Path, shape: Any = Config) -> list[str]:
     """Give the keys that the mapping at ``path`` may have; none when they are free, or it is no mapping."""
-    shape: Any = Config
     for step in path:
         shape = _part(_resolve(shape, data), step)
         data = data[step]

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from service.config.known import keys_at
 from service.config.paths import Path
 from service.config.report import Report
+from service.config.settings import Config
 
 _WANTED = {
     "string": "text",
@@ -38,15 +39,22 @@ _LIMITS = {
 }
 
 
-def report_errors(errors: Sequence[ErrorDetails], data: Any, report: Report) -> None:
-    """Add pydantic's errors about ``data`` to the report; alternatives of one value become one sentence."""
+def report_errors(errors: Sequence[ErrorDetails], data: Any, report: Report, shape: Any = Config) -> None:
+    """Add pydantic's errors about ``data`` to the report; alternatives of one value become one sentence.
+
+    Args:
+        errors: as pydantic lists them.
+        data: the document.
+        report: is added to.
+        shape: what the document is to be.
+    """
     groups: dict[Path, list[ErrorDetails]] = defaultdict(list)
     for error in errors:
         groups[_path(error, data)].append(error)
     for path, group in groups.items():
         is_branch = len(group[0]["loc"]) > len(path)
         if not (is_branch and any(other[: len(path)] == path and other != path for other in groups)):
-            _report(path, group, data, report)
+            _report(path, group, keys_at(data, path[:-1], shape), report)
 
 
 def _path(error: ErrorDetails, document: Any) -> Path:
@@ -61,11 +69,11 @@ def _path(error: ErrorDetails, document: Any) -> Path:
     return tuple(path)
 
 
-def _report(path: Path, group: list[ErrorDetails], data: Any, report: Report) -> None:
+def _report(path: Path, group: list[ErrorDetails], beside: Sequence[str], report: Report) -> None:
     error = group[0]
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        report.add("unknown-key", path, "unknown key", close_to=keys_at(data, path[:-1]), at_key=True)
+        report.add("unknown-key", path, "unknown key", close_to=beside, at_key=True)
     elif kind == "missing":
         report.add("missing-key", path, "this key is required")
     elif kind == "missing-kind":

@@ -1,13 +1,24 @@
 """Drift: how a table in the database differs from the configured one, column by column, and the SQL that mends it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedColumn
 
-from service.config.tables import Column, Table
+from service.config.tables import Column, Mode, Table
 from service.store.found import Found
 from service.store.tables import DIALECT, quoted, type_of, unfit
+
+_WRITTEN: Mapping[Mode, frozenset[str]] = MappingProxyType(
+    {"upsert": frozenset({"INSERT", "UPDATE"}), "append": frozenset({"INSERT"}), "update": frozenset({"UPDATE"})}
+)
+"""What is done to tables of each mode."""
+
+
+def no_table(name: str, found: Found) -> str:
+    """Say that something is no table."""
+    return f"{name} is {found.kind}, and Headrace writes to tables; name another table or schema"
 
 
 def drift(name: str, table: Table, found: Found, schema: str, *, strict: bool) -> Iterator[str]:
@@ -22,7 +33,7 @@ def drift(name: str, table: Table, found: Found, schema: str, *, strict: bool) -
     """
     full = f"{quoted(schema)}.{quoted(name)}"
     if found.kind is not None:
-        yield f"{name} is {found.kind}, and Headrace writes to tables; name another table or schema"
+        yield no_table(name, found)
         return
     for column, settings in table.columns.items():
         if column in found.columns:
@@ -36,10 +47,10 @@ def drift(name: str, table: Table, found: Found, schema: str, *, strict: bool) -
                 f"{name}.{column} is not in the configuration, NOT NULL and without default: no row could be added; "
                 f"by hand: ALTER TABLE {full} ALTER COLUMN {quoted(column)} DROP NOT NULL, or SET DEFAULT"
             )
-    if table.mode == "upsert" and found.ruled:
+    if events := found.ruled & _WRITTEN[table.mode]:
         yield (
-            f"{name} has a rule for INSERT or UPDATE, beside which Postgres allows no ON CONFLICT; make it a trigger, "
-            f"and by hand: DROP RULE name ON {full}"
+            f"{name} has a rule for {' and '.join(sorted(events))}, beside which Postgres does not say what became of "
+            f"a row; make it a trigger, and by hand: DROP RULE name ON {full}"
         )
     if table.mode != "append" and frozenset(table.key) not in found.unique:
         key = ", ".join(map(quoted, table.key))

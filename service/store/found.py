@@ -10,7 +10,8 @@ from sqlalchemy.engine.reflection import Inspector, ObjectKind
 
 _RELATIONS = sa.text(
     "SELECT c.relname, c.relkind::text, "
-    "EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_type IN ('2', '3')) AS ruled "
+    "ARRAY(SELECT CASE ev_type WHEN '2' THEN 'UPDATE' ELSE 'INSERT' END FROM pg_rewrite "
+    "WHERE ev_class = c.oid AND ev_type IN ('2', '3')) AS ruled "
     "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
 )
@@ -51,7 +52,7 @@ class Found(msgspec.Struct, frozen=True):
     Attributes:
         kind: what it is instead, if it is no table; else None.
         partitioned: whether it has partitions.
-        ruled: whether it has a rule for INSERT or UPDATE, beside which there is no ON CONFLICT.
+        ruled: for which of INSERT and UPDATE it has a rule, beside which there is no ON CONFLICT and no RETURNING.
         columns: by name.
         unique: the column lists on which an ON CONFLICT can rest.
         indexed: the column lists of all its indexes; an expression is None.
@@ -60,11 +61,16 @@ class Found(msgspec.Struct, frozen=True):
 
     kind: str | None
     partitioned: bool
-    ruled: bool
+    ruled: frozenset[str]
     columns: Mapping[str, ReflectedColumn]
     unique: frozenset[frozenset[str | None]]
     indexed: frozenset[tuple[str | None, ...]]
     rounding: Mapping[str, str]
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it is a view, materialised or not."""
+        return self.kind in {_KINDS["v"], _KINDS["m"]}
 
 
 def inspect_tables(connection: sa.Connection, schema: str, names: Iterable[str]) -> dict[str, Found]:
@@ -83,7 +89,7 @@ def inspect_tables(connection: sa.Connection, schema: str, names: Iterable[str])
         name: Found(
             kind=_KINDS.get(kinds[name].relkind),
             partitioned=kinds[name].relkind == "p",
-            ruled=kinds[name].ruled,
+            ruled=frozenset(kinds[name].ruled),
             columns={column["name"]: column for column in columns[schema, name]},
             unique=frozenset(frozenset(each.columns) for each in indexes if each.relname == name and each.arbiter),
             indexed=frozenset(tuple(each.columns) for each in indexes if each.relname == name),

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from service.config.tables import Table
 from service.errors import TableRefused
 from service.store import schema as own
+from service.store.drift import no_table
 from service.store.found import Found, inspect_tables
 from service.store.history import with_history
 from service.store.plan import Plan, plan
@@ -45,7 +46,10 @@ def prepare(
     upgrade, schema = Upgrade(), _schema(built)
     revision = upgrade.current(connection)
     found = inspect_tables(connection, schema, tables)
-    if mode != "off":
+    if mode == "off":  # only what no statement of ours could be run against
+        views = [name for name, each in found.items() if each.is_view and tables[name].mode == "upsert"]
+        _refuse([no_table(name, found[name]) for name in views])
+    else:
         todo = plan(connection, built, tables, found, strict=mode == "verify")
         if mode == "verify":
             _verify(connection, upgrade, revision, todo)
@@ -79,12 +83,12 @@ def review(
         prepare(connection, built, tables, mode)
 
 
-def ddl(tables: Mapping[str, Table], schema: str) -> str:
-    """Print the SQL that makes the tables of a configuration, and the service's own, from nothing."""
+def ddl(tables: Mapping[str, Table], schema: str, *, own_too: bool = True) -> str:
+    """Print the SQL that makes the tables of a configuration from nothing, and the service's own unless ``own_too``."""
     tables = with_history(tables)
     todo = plan(None, build(tables, schema), tables, {})
-    schemas = [own.SCHEMA] if schema == "public" else [schema, own.SCHEMA]
-    return _printed(schemas, todo, Upgrade().sql(None))
+    schemas = [name for name in (schema,) if name != "public"]
+    return _printed([*schemas, own.SCHEMA], todo, Upgrade().sql(None)) if own_too else _printed(schemas, todo, "")
 
 
 def missing(

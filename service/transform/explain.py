@@ -11,7 +11,7 @@ from service.config.paths import parse_path
 from service.config.tables import Table
 from service.model import Message, Row
 from service.transform.columns import ColumnCode
-from service.transform.violations import Violation, shown
+from service.transform.violations import Violation, is_secret, shown
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -52,6 +52,11 @@ class Verdict(msgspec.Struct):
     table: str | None = None
     map: Mapping[str, MapValue] = {}
     carried: frozenset[str] | None = None
+
+    def is_secret(self, column: str) -> bool:
+        """Say whether a column, or a field that it comes from, is one whose values are not shown."""
+        paths = self.map[column].from_ if column in self.map else ()
+        return any(map(is_secret, (column, *paths)))
 
 
 class Judge:

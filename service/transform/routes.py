@@ -16,7 +16,7 @@ from service.transform.deletion import Deletion
 from service.transform.explain import Judge, Verdict
 from service.transform.expression import Expression
 from service.transform.shape import Shape
-from service.transform.violations import Violation, kind_of
+from service.transform.violations import Violation, is_secret, kind_of
 from service.transform.where import Where
 
 _ANYTHING = (dict, list, str, int, float, Decimal, bool, NoneType)
@@ -177,6 +177,11 @@ class Routes:
         if self._where is not None and not self._where(record):
             return None
         return next((route for route in self.all if route.takes(record)), None)
+
+    def secret(self, table: str) -> set[str]:
+        """Give the columns of a table whose values are not shown: they, or fields that they come from, sound secret."""
+        codes = [code for route in self.all if route.name == table for code in route.columns]
+        return {code.name for code in codes if any(map(is_secret, (code.name, *code.paths)))}
 
     def left_out(self, record: Any, message: Message) -> str:
         """Say by which condition a record is left out; empty where it is not.

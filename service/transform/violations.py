@@ -17,6 +17,8 @@ _TEXT = r"""("(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^,}\]]+)"""
 _SECRET_FIELD = re.compile(rf"""("[^"]*(?:{_NAMES})[^"]*":|'[^']*(?:{_NAMES})[^']*':)\s*{_TEXT}""", re.IGNORECASE)
 """As in JSON, and as Python writes a dict in the message of an error."""
 _PASSWORD = re.compile(r"(?<=//)[^/@\s\"]*@")
+_CONTROL = {code: f"\\u{code:04x}" for code in range(127, 160)}
+"""Control characters that JSON leaves as they are: a terminal may obey them."""
 _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 
 
@@ -63,7 +65,7 @@ def shown(value: Any, *names: str) -> str:
 
 def shortened(text: str) -> str:
     """Give the first 80 characters or so of a text; what looks like a secret in it is three stars."""
-    text = _masked(text[:_LOOKED_AT])
+    text = _masked(text[:_LOOKED_AT].translate(_CONTROL))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

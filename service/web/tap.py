@@ -21,7 +21,7 @@ def tap(overview: Overview) -> Callable[[web.Request], Awaitable[web.StreamRespo
     async def stream(request: web.Request) -> web.StreamResponse:
         line = overview.line(request.match_info["feed"])
         if line is None:
-            known = [line.name for line in overview.lines]
+            known = ", ".join(line.name for line in overview.lines)
             return _refuse(404, f"no feed {request.match_info['feed']!r}; there are {known}")
         try:
             stage, gaps = _asked(request)

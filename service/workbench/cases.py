@@ -26,6 +26,7 @@ from service.workbench.trial import Trial, trials
 RECEIVED_AT = 1767225600.0
 """When the messages of cases arrive: 2026-01-01T00:00:00Z, so that ``$received_at`` is the same every time."""
 
+_TABLE = "$table"
 _OUTCOMES = ("loads", "deletes", "refused", "filtered")
 
 
@@ -53,7 +54,7 @@ class Case(Settings):
     """The parameters of the request, for `$params`."""
     rows: tuple[dict[str, Any], ...] = ()
     """The rows, in order; columns that are not named may hold anything. Of a delta only columns that it carries have a
-    value."""
+    value. `$table` names the table of a row, for a feed with `routes`."""
     deleted: tuple[dict[str, Any], ...] = ()
     """The rows that are deleted, in order: their key and version."""
     refused: tuple[Refused, ...] = ()
@@ -107,7 +108,7 @@ def read_cases(path: Path) -> tuple[Case, ...]:
     try:
         found = Cases.model_validate(document.data)
     except ValidationError as error:
-        report_errors(error.errors(include_url=False), document.data, report)
+        report_errors(error.errors(include_url=False), document.data, report, Cases)
     if found is None or report.problems():
         raise ConfigError(report.problems())
     return found.cases
@@ -143,11 +144,16 @@ def run(case: Case, config: Config, transform: Transform, folder: Path) -> list[
 def _messages(case: Case, transform: Transform, folder: Path) -> Sequence[Message]:
     if case.file is not None:
         return [
-            msgspec.structs.replace(message, received_at=RECEIVED_AT, meta={"params": case.params})
+            msgspec.structs.replace(message, received_at=RECEIVED_AT, meta=_meta(case, message.meta or {}))
             for message in from_file(folder / case.file, transform)
         ]
     body = case.input.encode() if isinstance(case.input, str) else msgspec.json.encode(case.input)
-    return [Message(body, RECEIVED_AT, None, {"params": case.params})]
+    return [Message(body, RECEIVED_AT, None, _meta(case, {}))]
+
+
+def _meta(case: Case, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a message is decoded and mapped with; parameters of the case stand in for those of a recording."""
+    return {**recorded, "params": case.params or recorded.get("params", {})}
 
 
 def _counted(what: str, expected: int, found: int, refused: Sequence[Trial]) -> list[Difference]:
@@ -161,6 +167,10 @@ def _of_row(where: str, wanted: Mapping[str, Any], trial: Trial, columns: Mappin
     found = dict(zip(columns, trial.verdict.row or (), strict=True))
     differences = []
     for name, value in wanted.items():
+        if name == _TABLE:
+            if value != trial.verdict.table:
+                differences.append(Difference(f"{where}, {name}", said(value), said(trial.verdict.table)))
+            continue
         if name not in columns:
             differences.append(
                 Difference(f"{where}, {name}", said(value), f"no such column; there are {', '.join(columns)}")

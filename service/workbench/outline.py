@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 
 from service.config.paths import Path, parse_path
 from service.lookup import lookup
-from service.transform.violations import is_secret, shown
+from service.transform.violations import is_secret, masked, shown
 
 MAX_LINES = 200
 """Lines of one record; a longer one is cut, as nobody reads on."""
 _SHORT = 60
+_CELL = 200
+"""Characters of one value of a row that are shown."""
+_CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+"""How characters are written that would move the cursor, or do worse: a provider does not steer the terminal."""
 
 
 class Line(NamedTuple):
@@ -49,7 +53,7 @@ def located(record: Any, paths: tuple[str, ...]) -> Path | None:
 
 
 def said(value: Any) -> str:
-    """Give a value of a row as text for people."""
+    """Give a value of a row as text for people, on one line."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if value is None or isinstance(value, bool):
@@ -58,7 +62,15 @@ def said(value: Any) -> str:
         return f"[{', '.join(map(said, value))}]"
     if isinstance(value, Decimal):
         return f"{value:f}"
-    return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value).translate(_CONTROL)
+
+
+def cell(value: Any, *, secret: bool = False) -> str:
+    """Give a value of a row, what looks like a secret masked, a long one shortened; ``secret`` is one for its name."""
+    if secret and value is not None:
+        return "***"
+    text = said(masked(value[: 10 * _CELL] if isinstance(value, str | bytes) else value))
+    return text if len(text) <= _CELL else f"{text[:_CELL]}…"
 
 
 def _as_far(record: Any, path: Path) -> Path:

@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from service.config.tables import Table
-from service.store.kept import Kept
-from service.transform.violations import is_secret
+from service.store.kept import Kept, Wait
+from service.transform.violations import is_secret, masked
 from service.workbench.outline import said
 from service.workbench.trace import Outcome, Trace
 
@@ -26,18 +26,23 @@ class Story:
         kept: what the database keeps of the key.
         traces: of all places; the same record found twice counts once. Of a delta the row has what it carries.
         partial: whether deltas load into the table, so that each column is of the newest record that carries it.
+        secret: columns that take their values from fields whose names sound secret; others say so themselves.
 
     Attributes:
         traces: in order of time, each with its outcome.
+        secret: all columns whose values are not shown.
     """
 
-    def __init__(self, table: Table, kept: Kept, traces: Sequence[Trace], *, partial: bool = False) -> None:
+    def __init__(
+        self, table: Table, kept: Kept, traces: Sequence[Trace], *, partial: bool = False, secret: Collection[str] = ()
+    ) -> None:
         self._table = table
         self._partial = partial
+        self.secret = {*secret, *filter(is_secret, table.columns)}
         self._kept = kept
         self._row = kept.rows[0] if kept.rows and table.mode != "append" else None
         distinct: dict[object, Trace] = {}
-        for trace in traces:
+        for trace in (*map(_of_wait, kept.waiting), *traces):
             distinct.setdefault((trace.feed.partition("@")[0], round(trace.at, 3), trace.number, trace.raw), trace)
         self.traces = sorted(distinct.values(), key=lambda trace: trace.at)
         self._makers = self._settle()
@@ -46,6 +51,11 @@ class Story:
     def is_empty(self) -> bool:
         """Whether the key is found nowhere."""
         return not (self.traces or self._kept.rows or self._kept.history or self._kept.deleted_at)
+
+    def masked(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Give a row, or a part of one, without its secrets."""
+        shown: dict[str, Any] = masked(row)
+        return {name: "***" if name in self.secret and value is not None else value for name, value in shown.items()}
 
     def conclusion(self) -> str:
         """Say in a sentence or two why the row is what it is."""
@@ -104,15 +114,8 @@ class Story:
         elif trace.deletes:
             trace.outcome, why = "replaced", "there is a row again"
         else:
-            others = self._different(mine, self._row)
-            is_lost = bool(others) and not self._partial
-            is_lost |= bool(others) and not mine.keys() - others - set(self._table.key)
-            if self._is_older(trace.row, self._row) and (is_lost or not self._partial):
-                trace.outcome = "stale"
-                why = f"version {self._version(trace.row)} < {self._version(self._row)} of the row"
-            elif is_lost:
-                trace.outcome, why = "replaced", f"the row differs: {self._difference(mine, self._row)}"
-            names = [name for name in names if name not in others]
+            trace.outcome, why, lost = self._compared(trace, mine, self._row)
+            names = [name for name in names if name not in lost]
         if why:
             trace.because = _and(why, trace.because)
             return {}
@@ -122,6 +125,27 @@ class Story:
         part = f" of those that carry {', '.join(made)}" if is_part else ""
         trace.because = _and(f"{newest}{part}", trace.because)
         return dict.fromkeys(names, trace)
+
+    def _compared(self, trace: Trace, mine: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Outcome, str, set[str]]:
+        """Compare what a record wrote last with the row; give its outcome, why it lost, and the columns that it lost.
+
+        Of a row that deltas write each column has its version: another one tells of a record that is not known here.
+        """
+        lost = self._different(mine, row)
+        if not self._partial:
+            if self._is_older(trace.row, row):
+                return "stale", f"version {self._version(trace.row)} < {self._version(row)} of the row", lost
+            return ("replaced", f"the row differs: {self._difference(mine, row)}", lost) if lost else ("won", "", lost)
+        ours, key = self._version_of(trace.row), self._table.key
+        theirs = {name: self._kept.versions.get(name, self._version_of(row)) for name in mine if name not in key}
+        lost |= {name for name, version in theirs.items() if version != ours}
+        if not lost or theirs.keys() - lost:
+            return "won", "", lost
+        if all(_precedes(ours, version) for version in theirs.values()):
+            told = ", ".join(f"{name} {said(version)}" for name, version in theirs.items())
+            return "stale", f"version {said(ours)} < those of the row's columns: {_cut(told)}", lost
+        told = self._difference(mine, row)
+        return "replaced", f"the row differs: {told}" if told else "other records wrote its columns again", lost
 
     def _why(self) -> str:
         if self._table.mode == "append":
@@ -155,7 +179,9 @@ class Story:
         for maker in self._makers.values():
             return f"record {_place(maker)} deleted it"
         if self._kept.deleted_at is not None:
-            return f"a record of version {self._kept.deleted_version} deleted it at {_clock(self._kept.deleted_at)}"
+            return (
+                f"a record of version {said(self._kept.deleted_version)} deleted it at {_clock(self._kept.deleted_at)}"
+            )
         found = Counter(trace.outcome for trace in self.traces)
         for outcome, told in _NONE.items():
             if found[outcome]:
@@ -164,10 +190,10 @@ class Story:
         return "it is gone, and no record that is known here says why"
 
     def _is_older(self, mine: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-        if self._table.version is None or mine is None or other is None:
-            return False
-        ours, theirs = mine.get(self._table.version), other.get(self._table.version)
-        return theirs is not None and (ours is None or ours < theirs)
+        return mine is not None and other is not None and _precedes(self._version_of(mine), self._version_of(other))
+
+    def _version_of(self, row: Mapping[str, Any] | None) -> Any:
+        return row.get(self._table.version) if row is not None and self._table.version is not None else None
 
     def _same(self, trace: Trace, won: Sequence[str], makers: Mapping[str, Trace]) -> bool:
         """Say whether a record repeats what is there of the columns that it wins, and is not newer."""
@@ -185,7 +211,7 @@ class Story:
     def _difference(self, mine: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         different = self._different(mine, other)
         return ", ".join(
-            f"{name} is another" if is_secret(name) else f"{name} is {_short(other[name])}, not {_short(value)}"
+            f"{name} is another" if name in self.secret else f"{name} is {_short(other[name])}, not {_short(value)}"
             for name, value in mine.items()
             if name in different
         )
@@ -197,7 +223,7 @@ class Story:
         return json.loads(value, parse_float=Decimal)
 
     def _version(self, row: Mapping[str, Any] | None) -> str:
-        return said(row.get(self._table.version)) if row is not None and self._table.version is not None else ""
+        return said(self._version_of(row)) if row is not None and self._table.version is not None else ""
 
     def _by(self, trace: Trace) -> str:
         if trace.deletes:
@@ -205,15 +231,27 @@ class Story:
         return f"by version {self._version(trace.row)}" if self._table.version else "by a later record"
 
 
-_ONE = {"waiting": "record waits in the buffer", "refused": "record was refused", "stale": "record was older"}
-_MANY = {"waiting": "records wait in the buffer", "refused": "records were refused", "stale": "records were older"}
+_ONE = {"waiting": "record waits", "refused": "record was refused", "stale": "record was older"}
+_MANY = {"waiting": "records wait", "refused": "records were refused", "stale": "records were older"}
 _NONE: dict[Outcome, str] = {
-    "waiting": "what came for it is not loaded yet",
+    "waiting": "what came for it waits",
     "refused": "what came for it was refused",
     "filtered": "what came for it was left out",
     "replaced": "it was there once",
     "mentioned": "only refused records say something of it",
 }
+
+
+def _of_wait(wait: Wait) -> Trace:
+    """Give the trace of a delta in the waiting room, which is not loaded, although its message is."""
+    because = f"for its row, until {_clock(wait.until)}; if none comes by then, it goes to quarantine"
+    at = wait.received_at.timestamp()
+    return Trace(at, f"waiting {wait.id}", wait.feed, wait.number, "waiting", wait.raw, because, wait.carried)
+
+
+def _precedes(ours: Any, theirs: Any) -> bool:
+    """Say whether a version is older than another; none is older than any."""
+    return theirs is not None and (ours is None or ours < theirs)
 
 
 def _distinct(makers: Mapping[str, Trace]) -> list[Trace]:
@@ -234,5 +272,8 @@ def _clock(at: datetime) -> str:
 
 
 def _short(value: Any) -> str:
-    text = said(value)
+    return _cut(said(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

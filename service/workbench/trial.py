@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from service.errors import FormatError
+from service.formats import Broken
 from service.model import Message
 from service.transform.custom import attempts, function_of
 from service.transform.explain import Verdict
@@ -18,7 +19,7 @@ class Trial(msgspec.Struct, frozen=True):
 
     Attributes:
         number: of the record within its message, from 0.
-        record: decoded; the whole message as text where it does not decode.
+        record: decoded; its text where it does not decode, or that of the whole message where that does not.
         verdict: its row, of the table's columns alone; its refusal; or neither where it is left out.
         deletes: the record deletes the row of its key.
     """
@@ -61,5 +62,10 @@ async def tried(transform: Transform, messages: Sequence[Message]) -> list[Trial
                     verdict.row = verdict.row[:-1]
                 if verdict.table in transform.deletable and verdict.row is not None:
                     verdict.row, deletes = verdict.row[:-1], verdict.row[-1]
-                made.append(Trial(number, record, verdict, deletes))
+                made.append(Trial(number, _text_of(transform, message, number, record), verdict, deletes))
     return made
+
+
+def _text_of(transform: Transform, message: Message, number: int, record: Any) -> Any:
+    """Give a record, or the text of one that cannot be read."""
+    return transform.raw(message, number).decode(errors="replace") if isinstance(record, Broken) else record

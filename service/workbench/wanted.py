@@ -44,7 +44,7 @@ def _value(name: str, column: Column, text: str) -> Any:
     try:
         value = KINDS[column.type].convert(plain(column))(text)
     except Violation as violation:
-        raise ValueError(f"{name}: {text!r} {violation.said}; {violation.remedy}") from None
+        raise ValueError(f"{name}: {text!r} {violation.said}") from None
     return value.strip() if column.type == "text" and column.trim else value
 
 

@@ -139,7 +139,7 @@ async def test_one_key_through_time(tmp_path: Path, database: str) -> None:
 
     assert [outcome for outcome, _ in outcomes(deleted)] == ["replaced", "deleted", "mentioned"]
     assert deleted["rows"] == []
-    assert deleted["deleted"]["version"] == "2026-01-01T12:00:20+00:00"
+    assert deleted["deleted"]["version"] == "2026-01-01T12:00:20Z"
     assert deleted["conclusion"].startswith("There is no row: record 1 of acme.posted at ")
 
     assert outcomes(changed) == [("replaced", "the row differs: n is 7, not 1")]
@@ -149,9 +149,9 @@ async def test_one_key_through_time(tmp_path: Path, database: str) -> None:
         ("old.ndjson", "won"),
     ]
     assert [outcome for outcome, _ in outcomes(refused)] == ["refused", "waiting"]
-    assert refused["conclusion"].startswith("There is no row: what came for it is not loaded yet: record 1 of ")
+    assert refused["conclusion"].startswith("There is no row: what came for it waits: record 1 of ")
     assert [outcome for outcome, _ in outcomes(waiting)] == ["won", "waiting"]
-    assert waiting["conclusion"].endswith(" is the newest. 1 record waits in the buffer.")
+    assert waiting["conclusion"].endswith(" is the newest. 1 record waits.")
     assert (nowhere.code, nowhere.out) == (1, "")
     assert "found nowhere" in nowhere.err
 
@@ -181,3 +181,36 @@ async def test_refused_records_in_utf_16_are_found(tmp_path: Path, database: str
         await daemon.until(lambda status: status["ledger"]["quarantined"] == 2)
         found = await setting.found("acme", "a1")
     assert ("quarantine 1", "refused") in [(record["place"], record["outcome"]) for record in found["records"]]
+
+
+DELTAS = CONFIG.replace("    version: at\n    history: true", "    version: at").replace(
+    "        delete_when: gone == true\n", "        partial: true\n        wait_for_row: 1h\n"
+)
+
+
+async def test_a_delta_that_waits_and_the_versions_of_columns_are_told(tmp_path: Path, database: str) -> None:
+    setting = Setting(tmp_path, database)
+    config = DELTAS.replace("at: timestamp", "at: timestamp\n      home: text")
+    config = config.replace("id: id,", "id: id, home: home, held: password,")
+    config = config.replace("home: text", "home: text\n      held: {{type: text, null: true}}")
+    config += "buffer: {{kind: memory}}\n"  # what waits is told by the database alone
+    async with setting.running(config=config) as daemon:
+        await post(
+            daemon,
+            goal("w", 5),
+            goal("a", 1, 1, home="Bee", token="t0ps3cr3t", password="hunter2"),
+            goal("a", 9, 2),
+            {"id": "a", "at": "2026-01-01T12:00:04Z", "extra": 5},
+        )
+        waits, made = await asyncio.gather(setting.found("acme", "w"), setting.found("acme", "a"))
+        shown = await setting.explain("acme", "a")
+    (record,) = waits["records"]
+    assert (record["place"], record["outcome"], record["row"]["n"]) == ("waiting 1", "waiting", 1)
+    assert waits["rows"] == []
+    assert "what came for it waits" in waits["conclusion"]
+    first, third = "2026-01-01T12:00:01Z", "2026-01-01T12:00:04Z"
+    assert made["versions"] == {"home": first, "token": first, "held": first, "extra": third}
+    assert made["rows"][0]["held"] == "***"
+    assert "t0ps3cr3t" not in shown.out
+    assert "hunter2" not in shown.out
+    assert f"Bee  (of version {first})" in shown.out

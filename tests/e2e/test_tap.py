@@ -123,7 +123,7 @@ async def test_it_needs_the_token_when_one_is_set_as_the_status_does(tmp_path: P
 
 async def test_what_cannot_be_is_explained(tmp_path: Path, database: str) -> None:
     expected = {
-        "acme.other": (404, "there are ['acme.posted']"),
+        "acme.other": (404, "there are acme.posted"),
         "acme.posted?stage=cooked": (400, "there are raw, mapped, refused, committed"),
         "acme.posted?every=0": (400, "from 1"),
         "acme.posted?sample=1.5": (400, "above 0 and at most 1"),

@@ -171,7 +171,7 @@ async def test_a_preview_asks_for_the_first_rows_or_says_what_it_needs(database:
 
         code, _, err = await preview()
         assert code == 1
-        assert "the rows of `for_each` cannot be read: relation" in err
+        assert "the rows of `for_each` lie in a table that is not made yet" in err
         async with Daemon(folder, environ, folder / "config.yaml") as daemon:
             await until_equal(database, acme)
             await daemon.stop()
@@ -185,7 +185,7 @@ async def test_a_preview_asks_for_the_first_rows_or_says_what_it_needs(database:
         code, _, err = await preview()
         assert (code, "gives no row to call for" in err) == (1, True)
         code, _, err = await preview(DATABASE_URL="embedded")
-        assert (code, "`headrace run` makes it" in err) == (1, True)
+        assert (code, "which `headrace run` makes and fills" in err) == (1, True)
 
 
 async def test_a_backfill_asks_for_a_range_of_each_row_and_files_must_not_need_one(database: str, folder: Path) -> None:

@@ -122,3 +122,34 @@ def test_machines_get_the_meaning_as_json(file: Path) -> None:
     assert [feed["guarantee"] for feed in found["feeds"]] == ["exactly once", "best effort"]
     assert found["tables"][0]["key"] == ["id"]
     assert "hunter2" not in out
+
+
+def test_the_sql_is_shown_and_none_where_none_is_run(file: Path) -> None:
+    file.write_text(GOOD)
+    _, out, _ = run()
+    assert "  CREATE TABLE public.goals (\n" in out
+    assert "headrace.positions" not in out
+    assert json.loads(run("--json")[1])["sql"].startswith("CREATE TABLE public.goals (")
+    file.write_text(GOOD.replace('"${DATABASE_URL:-embedded}"', "embedded, migrate: verify"))
+    _, out, _ = run()
+    assert "sql: none is run: `migrate: verify`\n" in out
+    assert "CREATE TABLE" not in out
+
+
+@pytest.mark.parametrize(
+    ("feed", "limit", "needed"),
+    [
+        ("every: 10s", "5/min", 6),
+        ("every: 10s", "6/min", None),
+        ("every: 10s, weight: 2", "[10/s, 11/min]", 12),
+        ("cron: '*/5 * * * *'", "11/h", 12),
+        ("cron: '*/5 * * * *'", "12/h", None),
+    ],
+)
+def test_a_rate_limit_that_polls_exceed_is_told(file: Path, feed: str, limit: str, needed: float | None) -> None:
+    text = GOOD.replace("polled: {kind: rest,", f"polled: {{kind: rest, {feed},")
+    file.write_text(text.replace("    feeds:", f"    rate_limit: {limit}\n    feeds:"))
+    code, out, _ = run()
+    assert code == 0
+    assert [each["asked"] for each in json.loads(run("--json")[1])["limits"]] == ([needed] if needed else [])
+    assert (f"acme: rate_limit is exceeded: polls need at least {needed} requests in " in out) == bool(needed)

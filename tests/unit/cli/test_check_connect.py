@@ -68,7 +68,7 @@ async def test_what_answers_is_ok_and_nothing_is_changed(tmp_path: Path, databas
         "database: ok: tables or columns are missing, `headrace ddl --connect` prints them; `headrace run` makes them",
         "acme.polled: ok: 2 records came",
         "acme.posted: ok: is given its messages: there is nothing to connect to",
-        "acme.heard: ok: 1 records came",
+        "acme.heard: ok: 1 record came",
     ]
     assert len(site.asked) == 1
     assert await fetch(database, "SELECT 1 FROM information_schema.schemata WHERE schema_name = 'headrace'") == []
@@ -129,3 +129,66 @@ async def test_of_a_wrong_configuration_nothing_is_tried(
     async with Site(answer) as site:
         code, _, _ = await Setting(tmp_path, database, site).check(*arguments, migrate="nonsense")
         assert (code, site.asked) == (2, [])
+
+
+AUTHORISED = """\
+database: {{url: "{database}"}}
+tables:
+  goals: {{key: id, columns: {{id: text}}}}
+  parents: {{key: id, columns: {{id: text}}}}
+providers:
+  signed: {{url: "{site}",
+    auth: &token {{kind: oauth2, token_url: "{site}/token", client_id: we, client_secret: right, client: body}},
+    feeds: {{polled: &polled {{kind: rest, path: /goals, into: goals, map: {{id: id}}}}}}}}
+  missigned: {{url: "{site}", auth: {{<<: *token, client_secret: wr0ng}}, feeds: {{polled: *polled}}}}
+  logged: {{url: "{site}", auth: &login {{kind: login, url: "{site}/login", body: {{password: right}}, token: token}},
+    feeds: {{polled: *polled}}}}
+  mislogged: {{url: "{site}", auth: {{<<: *login, body: {{password: wr0ng}}}}, feeds: {{polled: *polled}}}}
+  open:
+    url: "{site}"
+    timeout: 1s
+    feeds:
+      each: {{kind: rest, path: "/each/{{id}}", for_each: {{table: parents}}, into: goals, map: {{id: id}}}}
+      events: {{kind: sse, path: /events, into: goals, map: {{id: id}}}}
+      read: {{kind: file, path: "*.ndjson", into: goals, map: {{id: id}}}}
+      unread: {{kind: file, path: none.ndjson, into: goals, map: {{id: id}}}}
+      page: {{kind: rest, path: /page, into: goals, map: {{id: id}}}}
+"""
+
+
+async def every_kind(asked: Asked) -> web.StreamResponse:
+    match asked.path:
+        case "/token" | "/login" if b"wr0ng" in asked.body:
+            return web.json_response({"error": "wr0ng is wrong"}, status=401)
+        case "/token" | "/login":
+            return web.json_response({"access_token": "T", "token": "T", "expires_in": 60, "token_type": "Bearer"})
+        case "/goals" if asked.headers.get("Authorization") != "Bearer T":
+            return web.Response(status=401)
+        case "/events":
+            return web.Response(text='data: {"id": "e"}\n\n', content_type="text/event-stream")
+        case "/page":
+            return web.Response(text="<html>Welcome</html>", content_type="text/html")
+    return web.json_response([{"id": "a"}, {"id": "b"}])
+
+
+async def test_feeds_of_every_kind_are_tried(tmp_path: Path, database: str) -> None:
+    (tmp_path / "one.ndjson").write_text('{"id": "f"}\n')
+    async with Site(every_kind) as site:
+        (tmp_path / "config.yaml").write_text(AUTHORISED.format(database=database, site=site.url))
+        first = await asyncio.to_thread(headrace, tmp_path, "check", "--connect", "--json")
+        await execute(database, "CREATE TABLE parents (id text PRIMARY KEY)")
+        bare = await asyncio.to_thread(headrace, tmp_path, "check", "--connect", "--json")
+        await execute(database, "INSERT INTO parents VALUES ('7')")
+        full = await asyncio.to_thread(headrace, tmp_path, "check", "--connect", "--json")
+    told = {each["name"]: (each["ok"], each["told"]) for each in json.loads(first.out)["connect"]}
+    assert "wr0ng" not in first.out
+    assert [name for name, (ok, _) in told.items() if not ok] == [
+        "missigned.polled", "mislogged.polled", "open.unread", "open.page",
+    ]  # fmt: skip
+    assert told["signed.polled"][1] == told["logged.polled"][1] == "2 records came"
+    assert told["open.events"][1] == told["open.read"][1] == "1 record came"
+    assert told["open.page"][1].startswith("what came cannot be read: ")
+    assert told["open.each"][1].startswith("not tried: the rows of `for_each` lie in a table that is not made yet")
+    for ended, expected in ((bare, "not tried: `for_each` gives no row"), (full, "2 records came")):
+        of_each = [each["told"] for each in json.loads(ended.out)["connect"] if each["name"] == "open.each"]
+        assert of_each[0].startswith(expected)

@@ -28,7 +28,7 @@ def test_a_record_is_shown_beside_its_row_with_the_mapped_values_marked(folder: 
     assert '•   "id": "a",                            at    2026-01-01T10:00:00Z' in lines
     assert any(line.startswith('•     "at": "2026-01-01T10:00:00Z"') for line in lines)
     assert any(line.endswith("price 2.10") for line in lines)
-    assert lines[-1] == "acme.polled: 1 records: 1 load, 0 left out, 0 refused"
+    assert lines[-1] == "acme.polled: 1 record: 1 load, 0 left out, 0 refused"
     assert max(map(len, out.splitlines())) <= 80
     assert "\x1b" not in out
 
@@ -50,6 +50,51 @@ def test_machines_get_raw_row_and_reason_with_exact_digits(folder: Path) -> None
     assert [shown["reason"] for shown in found["shown"]] == ["n: max", None]
     assert '"price": 2.10' in out
     assert found["shown"][1]["row"] == {"id": "a", "at": "2026-01-01T10:00:00Z", "n": 1, "price": 2.1}
+
+
+def test_secrets_are_masked_on_both_sides_and_for_machines(folder: Path) -> None:
+    (folder / "config.yaml").write_text(
+        CONFIG.replace(
+            "{id: text,", "{id: text, held: {type: text, null: true}, extra: {type: json, null: true},"
+        ).replace("{id: id,", MORE, 1)
+    )
+    (folder / "secret.json").write_text(f'{{"goals":[{GOOD[:-1]},"api_key":"t0ps3cr3t","long":"{"x" * 5000}"}}]}}')
+    for more in ([], ["--json"]):
+        code, out, _ = headrace(folder, "preview", "acme.polled", "--from", "secret.json", *more)
+        assert code == 0
+        assert "t0ps3cr3t" not in out
+        assert "***" in out
+    assert len(headrace(folder, "preview", "acme.polled", "--from", "secret.json").out) < 3000
+
+
+MORE = "{held: api_key, extra: $record, id: id,"
+
+
+def test_a_provider_does_not_steer_the_terminal(folder: Path) -> None:
+    record = GOOD.replace('"a"', r'"\u001b[31m\u009b2J"')
+    (folder / "odd.json").write_text(f'{{"goals":[{record}]}}')
+    _, out, _ = headrace(folder, "preview", "acme.polled", "--from", "odd.json")
+    assert not {"\x1b", "\x9b"} & set(out)
+    assert r"\x1b[31m\x9b2J" in out
+
+
+def test_of_a_line_that_cannot_be_read_its_text_is_shown(folder: Path) -> None:
+    (folder / "config.yaml").write_text(CONFIG.replace("records: goals,", "format: ndjson,"))
+    (folder / "lines").write_text(GOOD + "\nnot json\n")
+    _, out, _ = headrace(folder, "preview", "acme.polled", "--from", "lines", "--json")
+    assert json.loads(out)["shown"][0]["raw"] == "not json"
+
+
+def test_that_nothing_came_and_that_it_was_empty_are_told_apart(folder: Path) -> None:
+    (folder / "empty.json").write_text('{"goals":[]}')
+    code, out, _ = headrace(folder, "preview", "acme.polled", "--from", "empty.json")
+    assert (code, out) == (1, "acme.polled: what came holds no record; if it should, correct `records`\n")
+    (folder / "config.yaml").write_text(
+        CONFIG + "      posted: {kind: webhook, unverified: true, into: goals, map: {id: a, at: b, n: c}}\n"
+    )
+    code, out, err = headrace(folder, "preview", "acme.posted")
+    assert (code, out) == (1, "")
+    assert err.startswith("headrace: acme.posted is given its messages: --from takes recorded bytes")
 
 
 def test_a_file_of_frames_has_one_in_each_line(folder: Path) -> None:

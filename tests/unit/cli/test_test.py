@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from service.model import Message
+from service.recording.event import VERSION, Header, arrived
+from service.recording.writing import Writer
 from tests.unit.cli.commands import CONFIG, headrace
 
 CASES = """\
@@ -125,3 +128,41 @@ def test_a_case_of_a_delta_compares_what_the_record_carries(folder: Path) -> Non
     assert "    row 1, n\n      expected  null\n      found     not carried by the record\n" in out
     (folder / "cases.yaml").write_text(CASES.replace(", n: 1", ""))
     assert headrace(folder, "test").code == 0
+
+
+def test_a_row_of_a_feed_with_routes_may_name_its_table(folder: Path) -> None:
+    routes = "routes: [{where: 'n > 1', into: more, map: {id: id, n: n}}, {into: goals, map: {id: id, at: at, n: n}}]"
+    (folder / "config.yaml").write_text(
+        CONFIG.replace("tables:", "tables:\n  more: {key: id, columns: {id: text, n: integer}}")
+        + f"      mixed: {{kind: websocket, url: 'ws://127.0.0.1:9', {routes}}}\n"
+    )
+    case = "cases: [{name: which, feed: acme.mixed, input: {id: a, n: 2}, rows: [{$table: TABLE, n: 2}]}]"
+    (folder / "cases.yaml").write_text(case.replace("TABLE", "more"))
+    assert headrace(folder, "test").code == 0
+    (folder / "cases.yaml").write_text(case.replace("TABLE", "goals"))
+    code, out, _ = headrace(folder, "test")
+    assert (code, "    row 1, $table\n      expected  goals\n      found     more\n" in out) == (1, True)
+
+
+def test_what_is_wrong_with_cases_names_the_place_and_what_was_meant(folder: Path) -> None:
+    (folder / "cases.yaml").write_text(CASES.replace("filtered: 1", "filterd: 1"))
+    code, _, err = headrace(folder, "test")
+    assert (code, "cases[2].filterd: unknown key; did you mean 'filtered'?" in err) == (2, True)
+    (folder / "cases.yaml").write_text(CASES.replace("feed: acme.heard", "feed: acme.herd"))
+    code, _, err = headrace(folder, "test")
+    assert (code, err.startswith("headrace: cases.yaml: another kind of frame: there is no feed 'acme.herd'")) == (
+        2,
+        True,
+    )
+
+
+def test_a_recording_keeps_its_parameters_and_those_of_the_case_come_first(folder: Path) -> None:
+    config = CONFIG.replace("map: {id: id, at: when.at,", "map: {id: $params.who, at: when.at,")
+    (folder / "config.yaml").write_text(config)
+    body = b'{"goals":[{"id":"b","when":{"at":"2026-01-01T10:00:00Z"},"n":1}]}'
+    with Writer(folder / "one.rec", Header(VERSION, "0.1.0", "acme.polled", 1.0)) as writer:
+        writer.write([arrived(Message(body, 1.0, None, {"params": {"who": "recorded"}}), 1)])
+    case = "cases: [{feed: acme.polled, file: one.rec, MORE rows: [{id: WHO}]}]"
+    for more, who in (("", "recorded"), ("params: {who: told},", "told")):
+        (folder / "cases.yaml").write_text(case.replace("MORE", more).replace("WHO", who))
+        assert headrace(folder, "test").code == 0

@@ -157,9 +157,32 @@ async def test_a_rule_is_named_and_a_table_without_it_is_taken(database: str, ev
         "CREATE RULE kept AS ON DELETE TO matches DO ALSO NOTHING",
     )
     for mode in ("create", "verify"):
-        assert "matches has a rule for INSERT or UPDATE" in await refusal(database, mode, n=N)
+        assert f"matches has a rule for {event}, beside which" in await refusal(database, mode, n=N)
     await execute(database, "DROP RULE twice ON matches")
     assert await refusal(database, n=N) == ""
+
+
+@pytest.mark.parametrize(("mode", "event"), [("append", "INSERT"), ("update", "UPDATE")])
+async def test_a_rule_is_named_for_what_the_mode_writes_alone(database: str, mode: str, event: str) -> None:
+    for each in ("INSERT", "UPDATE"):
+        await execute(
+            database,
+            "DROP TABLE IF EXISTS matches",
+            "CREATE TABLE matches (id text PRIMARY KEY, n bigint)",
+            f"CREATE RULE none AS ON {each} TO matches DO INSTEAD NOTHING",
+        )
+        mine = table("id", {"id": "text", "n": N}, mode=mode)
+        async with store_of(database, {"matches": mine}) as store:
+            if each == event:
+                with pytest.raises(TableRefused, match=f"matches has a rule for {event}"):
+                    await store.prepare()
+            else:
+                await store.prepare()
+
+
+async def test_a_view_is_named_even_where_tables_are_not_looked_at(database: str) -> None:
+    await execute(database, "CREATE TABLE base (id text PRIMARY KEY)", "CREATE VIEW matches AS SELECT id FROM base")
+    assert "matches is a view, and Headrace writes to tables" in await refusal(database, "off")
 
 
 async def test_a_unique_index_that_covers_more_than_the_key_will_do(database: str) -> None:

@@ -1,5 +1,6 @@
 """The story of a key: which of its records won, by the rules of the store."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from service.config.tables import Table
 from service.store.deltas import Delta, Merging
 from service.store.fold import Fold
-from service.store.kept import Kept
+from service.store.kept import Kept, Wait
 from service.workbench.story import Story
 from service.workbench.trace import Outcome, Trace
 
@@ -120,7 +121,9 @@ def test_each_column_is_explained_by_the_newest_delta_that_carried_it(
     for when, (each, carried) in enumerate(zip(rows, flags, strict=True)):
         held = {name: value for n, (name, value) in enumerate(zip(COLUMNS, each, strict=True)) if carried >> n & 1}
         traces.append(Trace(when, "buffer", "acme.f", 0, "won", b"%d" % when, "", held))
-    story = Story(VERSIONED, Kept([final]), traces, partial=True)
+    names = list(COLUMNS)
+    versions = {names[number]: version for number, version in merged.versions.items()}
+    story = Story(VERSIONED, Kept([final], versions=versions), traces, partial=True)
     explained: dict[str, Any] = {}
     for winner in story.traces:
         if winner.outcome == "won":
@@ -137,7 +140,8 @@ def delta(when: float, **held: Any) -> Trace:
 
 
 def test_an_older_delta_supplies_the_column_that_no_newer_one_carries() -> None:
-    story = Story(VERSIONED, Kept([row(2, 7, "1")]), [delta(1, at=2, n=7), delta(2, at=1, x="1")], partial=True)
+    kept = Kept([row(2, 7, "1")], versions={"x": 1})
+    story = Story(VERSIONED, kept, [delta(1, at=2, n=7), delta(2, at=1, x="1")], partial=True)
     assert [(each.outcome, each.because) for each in story.traces] == [
         ("won", "version 2 is the newest of those that carry at, n"),
         ("won", "version 1 is the newest of those that carry x"),
@@ -160,9 +164,28 @@ def test_a_delta_whose_columns_a_newer_one_took_is_replaced_and_an_older_one_is_
 
 def test_of_a_delta_that_an_unknown_record_outdid_only_what_is_still_in_the_row_counts() -> None:
     sent = [delta(1, at=2, n=7, x="1"), delta(2, at=3, n=6)]
-    story = Story(VERSIONED, Kept([row(9, 5, "1")]), sent, partial=True)
+    story = Story(VERSIONED, Kept([row(9, 5, "1")], versions={"x": 2}), sent, partial=True)
     assert outcomes(story) == ["won", "stale"]
     assert story.traces[0].because == "version 2 is the newest of those that carry x"
+
+
+def test_a_column_of_the_same_value_but_another_version_is_not_of_this_delta() -> None:
+    kept = Kept([row(9, 5, "1")], versions={"n": 4, "x": 2})
+    story = Story(VERSIONED, kept, [delta(1, at=3, n=5), delta(2, at=2, x="1")], partial=True)
+    assert [(each.outcome, each.because) for each in story.traces] == [
+        ("stale", "version 3 < those of the row's columns: at 9, n 4"),
+        ("won", "version 2 is the newest of those that carry x"),
+    ]
+    assert "; at, n by none that is known here" in story.conclusion()
+
+
+def test_a_delta_in_the_waiting_room_waits_though_its_message_is_loaded() -> None:
+    sent, moment = delta(1, at=2, n=7), datetime.fromtimestamp(1, UTC)
+    wait = Wait(3, "acme.f", 0, {"id": "a", "at": 2, "n": 7}, sent.raw, moment, moment + timedelta(minutes=1))
+    story = Story(VERSIONED, Kept([], waiting=[wait]), [sent], partial=True)
+    assert [(each.place, each.outcome) for each in story.traces] == [("waiting 3", "waiting")]
+    assert story.traces[0].because.startswith("for its row, until 1970-01-01 00:01:01")
+    assert story.conclusion().startswith("There is no row: what came for it waits: record 1 of acme.f at ")
 
 
 def test_after_a_deletion_a_delta_begins_anew() -> None:
