@@ -163,5 +163,18 @@ class PositionTaken(HeadraceError):
     """The committed position of a feed is not the one this daemon left there."""
 
 
+class RowsTouched(HeadraceError):
+    """Somebody else wrote rows in a feed's name since its last batch: a backfill, or a replay of its quarantine.
+
+    Args:
+        feed: ``provider.feed``.
+        written: as in Commit, now.
+    """
+
+    def __init__(self, feed: str, written: int) -> None:
+        super().__init__(f"{feed}: a backfill or a replay wrote rows of it")
+        self.written = written
+
+
 class EntriesTaken(HeadraceError):
     """Entries of the quarantine were settled meanwhile by somebody else."""

@@ -134,6 +134,8 @@ class Commit(msgspec.Struct, frozen=True):
         received_at: when the last message whose effect is committed was received, in seconds since the epoch; None
             where that is not known.
         waiting: records that wait for their row in the database; ``counts`` receives them once they are settled.
+        written: rows that were written in the feed's name, by its backfills and by replays of its quarantine, too; None
+            where nobody asked.
     """
 
     lane: str
@@ -142,6 +144,7 @@ class Commit(msgspec.Struct, frozen=True):
     counts: Counts
     received_at: float | None = None
     waiting: int = 0
+    written: int | None = None
 
 
 class LaneStat(msgspec.Struct, frozen=True):

@@ -115,6 +115,7 @@ def drop(
     where: WhereOption = None,
     purge: Annotated[bool, typer.Option("--purge", help="Delete them, instead of marking them as resolved.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Give refused records up. The ledger counts them as quarantined for good."""
     settings = read(config)
@@ -126,13 +127,14 @@ def drop(
 
     chosen = _with(settings, choose)
     verb = "delete" if purge else "drop"
-    if not chosen:
-        typer.echo(f"there is nothing to {verb}")
-        return
-    if not yes and not typer.confirm(f"{verb} {len(chosen)} records?", default=False, err=True):
+    if chosen and not yes and not typer.confirm(f"{verb} {len(chosen)} records?", default=False, err=True):
         raise typer.Exit(1)
-    done = _with(settings, lambda review: review.drop(chosen, purge=purge))
-    typer.echo(f"{done} records {'deleted' if purge else 'dropped'}")
+    done = _with(settings, lambda review: review.drop(chosen, purge=purge)) if chosen else 0
+    told = "deleted" if purge else "dropped"
+    if as_json:
+        typer.echo(as_text({told: done}))
+    else:
+        typer.echo(f"{done} records {told}" if chosen else f"there is nothing to {verb}")
 
 
 def _with(config: Config, work: Callable[[Review], Awaitable[T]], *, prepare: bool = False) -> T:

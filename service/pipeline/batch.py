@@ -27,7 +27,8 @@ class Parsed(msgspec.Struct):
         refusals: what goes to quarantine.
         filtered: records that the feed's configuration leaves out.
         stale: records that went while they waited for room, as a newer one did.
-        duplicate: rows that were left out because the last of their key was the same.
+        repeats: the numbers of rows that are to be left out because the last of their key was the same.
+        era: the window's when the first of them was found.
         lost: as in Mapped; None, too, for a message that does not decode.
         origins: as in Mapped.
         sweep: what is absent once the messages are loaded.
@@ -41,7 +42,8 @@ class Parsed(msgspec.Struct):
     refusals: list[Refusal] = []
     filtered: int = 0
     stale: int = 0
-    duplicate: int = 0
+    repeats: list[int] = []
+    era: int = 0
     lost: list[Row | None] = []
     origins: list[tuple[str, int]] = []
     sweep: Sweep | None = None
@@ -58,6 +60,13 @@ class Parsed(msgspec.Struct):
         self.lost += mapped.lost
         self.origins += mapped.origins
 
+    def leave_out(self, window: Window, mapped: Mapped) -> None:
+        """Note which rows repeat the latest of their key, of what is to be added next."""
+        if not self.repeats:
+            self.era = window.era
+        before = len(self.rows)
+        self.repeats += [before + number for number in window.sift(mapped)]
+
     def add_gone(self, gone: Gone) -> None:
         """Add records that a message stands for."""
         self.received += gone.stale + gone.filtered
@@ -71,6 +80,9 @@ class Batch:
     Args:
         transform: that the rows come from.
         window: forgets rows that the database refuses; None where nothing is remembered.
+
+    Attributes:
+        rows: of all messages, whatever becomes of them.
     """
 
     def __init__(self, transform: Transform, window: Window | None = None) -> None:
@@ -89,10 +101,23 @@ class Batch:
         self.heard: Heard | None = None
         self._messages: list[Message] = []
         self._starts: list[int] = []
-        self._numbers: list[int] | None = None
+        self._repeats: set[int] = set()
+        self._era = 0
+        self._refused: set[int] = set()
+        self._standing: dict[str, list[int]] | None = None
 
     def __bool__(self) -> bool:
         return self.last > 0
+
+    @property
+    def count(self) -> int:
+        """How many rows are to be written."""
+        return len(self.rows) - len(self._repeats) - len(self._refused)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether rows are left out that may be news after all."""
+        return bool(self._repeats) and self._window is not None and self._era != self._window.era
 
     def fills(self, bounds: Bounds) -> bool:
         """Say whether it has as much as a batch may have."""
@@ -116,62 +141,65 @@ class Batch:
                 self.source = message.position
         self._messages += parsed.messages
         self._starts += [before + start for start in parsed.starts]
+        if parsed.repeats:
+            self._era = min(self._era, parsed.era) if self._repeats else parsed.era
+            self._repeats.update(before + number for number in parsed.repeats)
         self.rows += parsed.rows
         self._origins += parsed.origins
         self.refusals += parsed.refusals
-        self.counts.duplicate += parsed.duplicate
+        self.counts.duplicate += len(parsed.repeats)
         self.counts.received += parsed.received
         self.counts.filtered += parsed.filtered
         self.counts.stale += parsed.stale
         self.counts.quarantined += len(parsed.refusals)
 
-    def _traced(self, table: str, row: int) -> int:
-        """Give the number of a row among those of all tables: the rows of each were counted apart."""
-        return [index for index, (name, _) in enumerate(self._origins) if name == table][row]
-
     def refusal(self, table: str, row: int, reason: str, detail: str) -> Refusal:
         """Give what a row becomes that waits in vain for another; the transform is traced."""
-        at = self._traced(table, row)
-        number = at if self._numbers is None else self._numbers[at]
-        message = self._messages[bisect_right(self._starts, number) - 1]
+        number = self._numbers()[table][row]
         if self._window is not None:  # the same again may be welcome
-            self._window.forget(table, self.rows[at])
-        return self._transform.refusal(message, self._origins[at][1], table, reason, detail)
+            self._window.forget(table, self.rows[number])
+        return self._transform.refusal(self._message(number), self._origins[number][1], table, reason, detail)
 
     def take_out(self, refused: RowRefused) -> None:
         """Set aside the row that the database refused."""
-        if (
-            self._numbers is None
-        ):  # built only for a batch that needs it: rows shift, their first numbers tell whose they are
-            self._numbers = list(range(len(self.rows)))
-        at = refused.row
+        table, reason, detail = refused.table, refused.reason, refused.detail
+        number = self._numbers()[table].pop(refused.row)
+        self._refused.add(number)
+        row, message = self.rows[number], self._message(number)
         if self._transform.traced:
-            at = self._traced(refused.table, refused.row)
-        number = self._numbers.pop(at)
-        row = self.rows.pop(at)
-        origin = bisect_right(self._starts, number) - 1
-        message = self._messages[origin]
-        reason, detail = refused.reason, refused.detail
-        if self._transform.traced:
-            table, index = self._origins.pop(at)
             is_missing = isinstance(refused, RowMissing)
             told = detail if is_missing else self._transform.refused(table, row, reason, detail)
-            refusal = self._transform.refusal(message, index, table, reason, told)
+            refusal = self._transform.refusal(message, self._origins[number][1], table, reason, told)
             if self._window is not None:
                 self._window.forget(table, row)
         else:
-            refusal = self._transform.refuse(message, number - self._starts[origin], reason, detail)
+            first = self._starts[bisect_right(self._starts, number) - 1]
+            refusal = self._transform.refuse(message, number - first, reason, detail)
         self.refusals.append(refusal)
         self.counts.quarantined += 1
 
+    def _message(self, number: int) -> Message:
+        return self._messages[bisect_right(self._starts, number) - 1]
+
+    def _numbers(self) -> dict[str, list[int]]:
+        """Give for each table which rows are to be written to it, in order."""
+        if self._standing is None:
+            names = self._transform.tables
+            self._standing = {name: [] for name in names}
+            out = self._repeats | self._refused
+            for number in range(len(self.rows)):
+                if number not in out:
+                    self._standing[names[0] if len(names) == 1 else self._origins[number][0]].append(number)
+        return self._standing
+
     def _by_table(self) -> dict[str, list[Row]]:
-        """Give the rows of each table, in order."""
-        tables: dict[str, list[Row]] = {name: [] for name in self._transform.tables}
-        if len(tables) == 1:
+        """Give the rows that are to be written to each table, in order."""
+        if self.is_outdated:
+            self.counts.duplicate -= len(self._repeats)
+            self._repeats, self._standing = set(), None
+        if len(self._transform.tables) == 1 and self.count == len(self.rows):
             return {self._transform.tables[0]: self.rows}
-        for row, (table, _) in zip(self.rows, self._origins, strict=True):
-            tables[table].append(row)
-        return tables
+        return {name: [self.rows[number] for number in numbers] for name, numbers in self._numbers().items()}
 
     def write(self, feed: str, lane: str, before: Commit | None, wait: float | None = None) -> Write:
         """Give what the store writes; ``wait`` is how many seconds deltas wait for their rows, if there are any."""
@@ -189,6 +217,7 @@ class Batch:
             patience=Patience(feed, wait, self.refusal) if wait is not None else None,
             received_at=self._messages[-1].received_at,
             heard=self.heard,
+            is_watched=self._window is not None,
         )
 
 
@@ -252,6 +281,11 @@ class Batches:
             self.full.clear()
         self._taken.set()
         return batch or None
+
+    def doubt(self) -> None:
+        """Leave nothing out for what was there before: rows may have changed, or gone."""
+        if self._window is not None:
+            self._window.clear()
 
     def abandon(self) -> None:
         """Let go whoever waits: nothing will be taken any more."""

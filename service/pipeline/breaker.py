@@ -76,7 +76,7 @@ class Breaker:
         """Judge what messages became, and wait while it must not go on; False: it never will in this run."""
         if not self._size:
             return True
-        records = len(parsed.rows) + parsed.duplicate + len(parsed.refusals)
+        records = len(parsed.rows) + len(parsed.refusals)
         self._mapped.add(records, len(parsed.refusals))
         if self._mapped.is_bad:
             self._trip(self._mapped, Counter(refusal.reason for refusal in parsed.refusals))

@@ -26,6 +26,8 @@ SAMPLE_BYTES = 8 << 10
 MAX_FIELDS = 1000
 """Fields that are remembered; of a feed whose objects have more keys than that, new ones are no news."""
 MAX_FINDINGS = 100
+MAX_NAME = 200
+"""Characters of a field's path that are shown; where all fields are watched, one with a longer path is not."""
 _DEPTH = 4
 _PATIENCE = 5
 """How many times longer than ever before an optional field must be away until it counts as gone."""
@@ -89,7 +91,7 @@ class Drift:
         self._next = 0.0
         self._left = LEARN
         self._looked_at = 0
-        self._fields: set[Path] = set()
+        self._fields: set[int] = set()  # hashes: however long their names are
         self._watched = {path: _Watched(set()) for path in dict.fromkeys(paths)}
         self._watch_all = not self._watched
 
@@ -146,12 +148,12 @@ class Drift:
 
     def _look_for_new(self, record: dict[str, Any], *, is_usual: bool) -> None:
         for path, value in _fields(record, ()):
-            if path in self._fields:
-                if (known := self.findings.get((dotted(path), "new"))) is not None:
+            if (number := hash(path)) in self._fields:
+                if (known := self.findings.get((_name(path), "new"))) is not None:
                     known.count += 1
             elif len(self._fields) < MAX_FIELDS:
-                self._fields.add(path)
-                if is_usual and self._watch_all and value is not None:
+                self._fields.add(number)
+                if is_usual and self._watch_all and value is not None and len(dotted(path)) <= MAX_NAME:
                     self._watched[path] = _Watched(set(), longest=self._looked_at - 1, always=self._looked_at == 1)
                 elif not is_usual:
                     self._note(path, "new", "is new", value)
@@ -181,16 +183,21 @@ class Drift:
         return self._note(path, "gone", f"is missing from {watched.away} records in a row", None)
 
     def _note(self, path: Path, what: str, said: str, value: Any) -> str:
-        field = dotted(path)
+        field = _name(path)
         found = self.findings.get((field, what))
         if found is not None:
             found.count += 1
             found.said = said
         elif len(self.findings) < MAX_FINDINGS:
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            self.findings[field, what] = Finding(field, what, said, now, 1, shown(value, field))
+            self.findings[field, what] = Finding(field, what, said, now, 1, shown(value, dotted(path)))
             log.warning("records changed", feed=self._feed, field=field, what=what, said=f"{field} {said}")
         return f"{field} {said}"
+
+
+def _name(path: Path) -> str:
+    name = dotted(path)
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
 
 
 def _fields(value: dict[str, Any], at: Path) -> Iterator[tuple[Path, Any]]:

@@ -6,9 +6,10 @@ import time
 from collections import Counter
 from functools import partial
 
+import msgspec
 import structlog
 
-from service.errors import RowRefused, StoreLost, TableRefused
+from service.errors import RowRefused, RowsTouched, StoreLost, TableRefused
 from service.model import Commit, Counts, Lane, Position
 from service.pipeline.backoff import Backoff
 from service.pipeline.batch import Batch, Batches
@@ -188,9 +189,9 @@ class Loader:
             started = time.monotonic() - turn.waited
             try:
                 write = batch.write(self._feed, self._lane.id, self._at, self._wait_for_row)
-                commit, counts, tables = await self._commit(write, turn)
-            except NotYet:
-                await self._after(turn)
+                commit, counts, tables = await self._commit(write, batch, turn)
+            except (NotYet, RowsTouched) as reason:
+                await self._again(turn, reason)
             except RowRefused as refused:
                 for each in (refused, *refused.also):
                     batch.take_out(each)
@@ -214,25 +215,34 @@ class Loader:
         self._ledger.settle(commit, counts, tables, batch.counts.received, time.time())
         if self._tap.listeners:
             self._tap.committed(write.rows, write.refusals[len(write.refusals) - taken_out.total() :])
-        self._breaker.written(len(batch.rows) + taken_out.total(), taken_out)
-        self.timings.batch(len(batch.rows), seconds, time.time() - batch.oldest)
+        self._breaker.written(batch.count + taken_out.total(), taken_out)
+        self.timings.batch(batch.count, seconds, time.time() - batch.oldest)
 
-    async def _commit(self, write: Write, turn: Turn) -> tuple[Commit, Counts, dict[str, Counts]]:
+    async def _commit(self, write: Write, batch: Batch, turn: Turn) -> tuple[Commit, Counts, dict[str, Counts]]:
         if self._wait_for_row is None:
-            return await self._store.commit(write, partial(self._comes, turn) if turn.is_ahead else None)
+            return await self._store.commit(write, partial(self._comes, batch, turn) if turn.is_ahead else None)
         async with self._settling:  # what either leaves in the ledger must not replace what is newer
             return await self._store.commit(write)
 
-    async def _after(self, turn: Turn) -> None:
-        """Wait for the batch before, without a transaction."""
+    async def _again(self, turn: Turn, reason: NotYet | RowsTouched) -> None:
+        """Wait for the batch before, without a transaction; leave nothing out if somebody else wrote rows."""
+        if isinstance(reason, RowsTouched):
+            self._batches.doubt()
+            self._at = self._at and msgspec.structs.replace(self._at, written=reason.written)
         if turn.before is not None:
             await first_of(turn.before.done, self._patience)
             if not turn.before.done.is_set():
                 raise StoreLost(self.trouble or "the batch before is not committed")
 
-    async def _comes(self, turn: Turn) -> Commit | None:
-        """Wait for a batch's turn; give the position that it follows."""
+    async def _comes(self, batch: Batch, turn: Turn) -> Commit | None:
+        """Wait for a batch's turn; give the position that it follows.
+
+        Raises:
+            NotYet: the one before takes its time, or showed that there is more to write than was staged.
+        """
         await turn.comes()
+        if batch.is_outdated:
+            raise NotYet
         return self._at
 
     async def _wait(self, error: StoreLost | TableRefused, delays: Backoff) -> None:
@@ -240,6 +250,8 @@ class Loader:
         if self.trouble is None:
             log.warning("loading stopped", feed=self._feed, reason=str(error))
         self.trouble = str(error)
+        if isinstance(error, TableRefused):  # it may come back without its rows
+            self._batches.doubt()
         try:
             async with asyncio.timeout(delays.next()):
                 await self._patience.wait()

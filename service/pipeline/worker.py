@@ -123,7 +123,7 @@ class Worker:
             start += len(records) or 1
             mapped = await self._map(pieces, parsed)
             if self._window is not None:
-                parsed.duplicate += self._window.sift(mapped)
+                parsed.leave_out(self._window, mapped)
             parsed.add(mapped, [piece.message for piece in pieces if piece.start == 0])
             pieces = []
             await asyncio.sleep(0)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.errors import PositionTaken, StoreLost
+from service.errors import PositionTaken, RowsTouched, StoreLost
 from service.model import Commit, Counts
 from service.store.batches import NOTE
 from service.store.schema import COUNTS, positions
@@ -94,6 +94,30 @@ async def move(connection: AsyncConnection, write: Write, counts: Counts, noted:
 async def lock(connection: AsyncConnection, feed: str) -> None:
     """Keep the feed's position, and so its daemon's next commit, until the transaction ends."""
     await connection.execute(_LOCKED, {"feed": feed})
+
+
+async def untouched(connection: AsyncConnection, write: Write) -> int | None:
+    """See that nobody else wrote rows in the name of a watched write's feed; return how many were written before it.
+
+    The feed's position is locked. A backfill that commits after this writes after the batch, and so after what that
+    leaves out.
+
+    Raises:
+        RowsTouched: a backfill or a replay of the quarantine wrote some since ``write.before``.
+    """
+    if not write.is_watched:
+        return None
+    known, written = write.before and write.before.written, await _written(connection, write.feed)
+    if known is not None and known != written:
+        raise RowsTouched(write.feed, written)
+    return written
+
+
+async def _written(connection: AsyncConnection, feed: str) -> int:
+    name = feed.partition("@")[0]  # that of a backfill's position follows it
+    its = (positions.c.feed == name) | positions.c.feed.startswith(f"{name}@", autoescape=True)
+    rows = sa.func.sum(positions.c.inserted + positions.c.updated + positions.c.deleted)
+    return int((await connection.execute(sa.select(sa.func.coalesce(rows, 0)).where(its))).scalar_one())
 
 
 async def add(connection: AsyncConnection, feed: str, counts: Counts) -> None:

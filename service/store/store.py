@@ -237,6 +237,7 @@ class Store:
 
         Raises:
             StoreLost: the database is away, or the answer to COMMIT was lost; repeat the same write.
+            RowsTouched: of a watched write: ``write.before.written`` is no longer true; nothing was written.
             RowRefused: rows must be taken out first; nothing was written.
             TableRefused: a table is missing, changed or forbidden; nothing was written.
             PositionTaken: the feed's position is not ``write.before``.
@@ -327,6 +328,7 @@ class Store:
         if done is not None:
             done = await _with_waiting(connection, write.feed, done)
             return _repeated(write, done, await batches.recall(connection, write))
+        known = await positions.untouched(connection, write)
         if turn is None:
             await writer.stage(connection, folded)
         counts = Counts()
@@ -348,6 +350,7 @@ class Store:
         commit = await positions.move(connection, write, counts, noted)
         if write.patience is not None:
             commit = await _with_waiting(connection, write.feed, commit)
+        commit = msgspec.structs.replace(commit, written=None if known is None else known + counts.loaded)
         await self._prune(connection)
         return commit, counts, tables
 
@@ -385,7 +388,8 @@ def _repeated(
     counts, tables = noted or (_minus(done.counts, before), {})
     if not tables and len(write.rows) == 1:
         tables = {name: _minus(counts, write.counts) for name in write.rows}
-    return done, counts, tables
+    known = write.before.written if write.before is not None else None
+    return msgspec.structs.replace(done, written=None if known is None else known + counts.loaded), counts, tables
 
 
 def _minus(counts: Counts, other: Counts) -> Counts:

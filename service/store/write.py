@@ -128,6 +128,7 @@ class Write(msgspec.Struct, frozen=True):
         patience: for deltas without a row; None: they are refused.
         received_at: when the last message was received, in seconds since the epoch.
         heard: gaps, and where sequences stand, up to there; None where nothing was found out.
+        is_watched: whether it matters that nobody else wrote rows in the feed's name; see RowsTouched.
     """
 
     feed: str
@@ -143,3 +144,4 @@ class Write(msgspec.Struct, frozen=True):
     patience: Patience | None = None
     received_at: float | None = None
     heard: Heard | None = None
+    is_watched: bool = False

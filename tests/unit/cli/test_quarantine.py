@@ -75,6 +75,12 @@ async def test_drop_asks_first(folder: Path, database: str) -> None:
     assert (await run(folder, database, "drop", "--yes")).out == "there is nothing to drop\n"
 
 
+async def test_drop_tells_machines_how_many_there_were(folder: Path, database: str) -> None:
+    assert json.loads((await run(folder, database, "drop", "1", "--yes", "--json")).out) == {"dropped": 1}
+    assert json.loads((await run(folder, database, "drop", "--purge", "--yes", "--json")).out) == {"deleted": 2}
+    assert json.loads((await run(folder, database, "drop", "--yes", "--json")).out) == {"dropped": 0}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import pytest
+
 from service.config.feeds import FeedSettings
 from service.config.settings import Batch as Bounds
 from service.config.tables import Table
@@ -12,7 +14,7 @@ from service.model import Message
 from service.pipeline.batch import Batch, Batches, Parsed
 from service.sources.rest import Rest
 from service.transform.dedupe import Window
-from service.transform.transform import Mapped, Piece, Transform
+from service.transform.transform import Piece, Transform
 
 TABLE = Table.model_validate({"key": "id", "columns": {"id": "integer", "name": {"type": "text", "null": True}}})
 FEED: FeedSettings = Rest.model_validate({"path": "/", "into": "things", "map": {"id": "id", "name": "name"}})
@@ -90,7 +92,8 @@ def test_each_refused_row_leads_back_to_its_own_record_though_rows_shift() -> No
     assert [row[0] for row in batch.rows] == [1, 2, 3, 4, 5]
     batch.take_out(RowRefused("things", 1, "id: Check", "no"))
     batch.take_out(RowRefused("things", 2, "id: Check", "no"))
-    assert [row[0] for row in batch.rows] == [1, 3, 5]
+    assert [row[0] for row in batch.write("acme.things", "lane", None).rows["things"]] == [1, 3, 5]
+    assert batch.count == 3
     refused = [json.loads(refusal.record or b"") for refusal in batch.refusals]
     assert [record["id"] for record in refused] == ["bad", 2, 4]
     write = batch.write("acme.things", "lane", None)
@@ -118,6 +121,14 @@ def routed_batch(*bodies: str) -> Batch:
     return batch
 
 
+def sifted(window: Window, mapping: Transform, sent: Message) -> Parsed:
+    found = mapping.map([Piece(sent, mapping.decode(sent))])
+    result = Parsed(received=len(found.rows))
+    result.leave_out(window, found)
+    result.add(found, [sent])
+    return result
+
+
 def test_rows_of_several_tables_are_written_together_each_in_order() -> None:
     batch = routed_batch('[{"id": 1}, {"id": 101}]', '{"id": 2}', '{"id": 102}')
     assert batch.write("acme.things", "lane", None).rows == {"large": [(101,), (102,)], "small": [(1,), (2,)]}
@@ -142,16 +153,45 @@ def test_a_row_that_the_database_refused_is_not_taken_for_a_repeat() -> None:
     batch = Batch(mapping, window)
     sent = Message(b'[{"id": 1}, {"id": 2}]', 1.0)
 
-    def mapped() -> Mapped:
-        found = mapping.map([Piece(sent, mapping.decode(sent))])
-        window.sift(found)
-        return found
-
-    result = Parsed(received=2)
-    result.add(mapped(), [sent])
-    batch.add(1, result)
+    batch.add(1, sifted(window, mapping, sent))
     batch.take_out(RowRefused("small", 0, "id: check_violation", "the database said so"))
-    assert mapped().rows == [(1,)]
+    assert sifted(window, mapping, sent).repeats == [1]
+
+
+def test_what_repeats_is_left_out_of_what_is_written() -> None:
+    mapping = Transform("acme.things", ROUTED, TABLES)
+    window = Window(MemoryWindow(100, None), TABLES)
+    batch = Batch(mapping, window)
+    bodies = (b'[{"id": 1}, {"id": 101}, {"id": 1}]', b'[{"id": 1}, {"id": 2}]', b'{"id": 101}')
+    for number, body in enumerate(bodies, 1):
+        batch.add(number, sifted(window, mapping, Message(body, 1.0)))
+    assert batch.write("acme.things", "lane", None).rows == {"large": [(101,)], "small": [(1,), (2,)]}
+    assert (batch.count, batch.counts.duplicate) == (3, 3)
+    batch.take_out(RowRefused("small", 1, "id: check_violation", "the database said so"))
+    (refusal,) = batch.refusals
+    assert (refusal.record, refusal.index) == (b'{"id": 2}', 1)
+
+
+@pytest.mark.parametrize("when", ["filling", "taken", "mapped"])
+def test_what_repeats_a_row_that_is_refused_meanwhile_is_tried_itself(when: str) -> None:
+    mapping = Transform("acme.things", ROUTED, TABLES)
+    window = Window(MemoryWindow(100, None), TABLES)
+    before, after = Batch(mapping, window), Batch(mapping, window)
+    sent = Message(b'[{"id": 1}, {"id": 2}]', 1.0)
+    before.add(1, sifted(window, mapping, sent))
+    again = sifted(window, mapping, sent)
+    assert again.repeats == [0, 1]
+    if when != "mapped":
+        after.add(2, again)
+    if when == "taken":
+        assert after.write("acme.things", "lane", None).rows["small"] == []
+    before.take_out(RowRefused("small", 0, "id: check_violation", "the database said so"))
+    if when == "mapped":
+        after.add(2, again)
+    assert after.is_outdated
+    assert after.write("acme.things", "lane", None).rows["small"] == [(1,), (2,)]
+    assert after.counts.duplicate == 0
+    assert not after.is_outdated
 
 
 def test_a_row_that_waits_keeps_its_own_record_whatever_was_taken_out_before() -> None:
@@ -176,12 +216,7 @@ def test_the_same_delta_is_welcome_again_after_one_that_had_to_wait() -> None:
     mapping = Transform("acme.things", settings, TABLES)
     window = Window(MemoryWindow(100, None), TABLES)
     batch, sent = Batch(mapping, window), Message(b'{"id": 1}', 1.0)
-    found = mapping.map([Piece(sent, mapping.decode(sent))])
-    assert window.sift(found) == 0
-    result = Parsed(received=1)
-    result.add(found, [sent])
-    batch.add(1, result)
-    again = [mapping.map([Piece(sent, mapping.decode(sent))]) for _ in range(2)]
-    assert window.sift(again[0]) == 1
+    batch.add(1, sifted(window, mapping, sent))
+    assert sifted(window, mapping, sent).repeats == [0]
     batch.refusal("small", 0, "partial: no row", "why")
-    assert window.sift(again[1]) == 0
+    assert sifted(window, mapping, sent).repeats == []

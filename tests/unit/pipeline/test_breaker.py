@@ -86,8 +86,8 @@ async def test_records_that_still_fail_trip_it_again() -> None:
 
 
 async def test_repeats_count_as_sound() -> None:
-    breaker, repeats = Breaker("acme.scores", SIZE), parsed(0, 40)
-    repeats.duplicate = 160
+    breaker, repeats = Breaker("acme.scores", SIZE), parsed(160, 40)
+    repeats.repeats = list(range(160))
     for each in (repeats, parsed(0, 60)):
         async with asyncio.timeout(10):
             assert await breaker.admit(each)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from service.model import Message
-from service.pipeline.drift import LEARN, MAX_FIELDS, MAX_FINDINGS, SAMPLE, Drift
+from service.pipeline.drift import LEARN, MAX_FIELDS, MAX_FINDINGS, MAX_NAME, SAMPLE, Drift
 from service.transform.transform import Piece
 
 PATHS = [("id",), ("score", "home"), ("legs", 0, "at")]
@@ -34,6 +34,17 @@ def test_a_new_field_is_told_once_and_counted() -> None:
     assert told(drift) == {"var": ("new", 3), "var.minute": ("new", 3)}
     assert [line["field"] for line in logs] == ["var", "var.minute"]
     assert drift.findings["var.minute", "new"].sample == "3"
+
+
+def test_however_long_a_name_is_little_of_it_is_kept_and_told() -> None:
+    drift, name = watching(), "password" + "x" * 100_000
+    with capture_logs() as logs:
+        for _ in range(3):
+            drift.look({**RECORD, name: 1, f"{'y' * 1000}.token": "secret"})
+    (first, second) = drift.status()
+    assert (first["field"], first["count"], first["sample"]) == (f"{name[:MAX_NAME]}…", 3, '"***"')
+    assert second["sample"] == '"***"'
+    assert all(len(str(line)) < 1000 for line in logs)
 
 
 def test_a_field_that_changes_its_type_is_told_null_is_no_type() -> None:
