@@ -16,12 +16,13 @@ from service.cli.options import ConfigPath, as_text, console, read, stop, transf
 from service.config.settings import Config, Log
 from service.daemon import database
 from service.errors import StartError, StoreLost, TableRefused
+from service.masking import is_secret
 from service.model import Message
 from service.store.kept import Kept, kept
 from service.store.review import Review
 from service.store.store import Store
 from service.transform.transform import Transform
-from service.transform.violations import is_secret, masked
+from service.transform.violations import masked
 from service.workbench.outline import said
 from service.workbench.sample import from_file
 from service.workbench.story import Story
