@@ -155,12 +155,12 @@ class Batch:
         if self._transform.traced:
             table, index = self._origins.pop(at)
             is_missing = isinstance(refused, RowMissing)
-            told = detail if is_missing else self._transform.refused(table, row, reason, detail)
+            told = detail if is_missing else self._transform.refused(table, row, refused)
             refusal = self._transform.refusal(message, index, table, reason, told)
             if self._window is not None:
                 self._window.forget(table, row)
         else:
-            refusal = self._transform.refuse(message, number - self._starts[origin], reason, detail)
+            refusal = self._transform.refuse(message, number - self._starts[origin], refused)
         self.refusals.append(refusal)
         self.counts.quarantined += 1
 
