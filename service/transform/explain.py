@@ -94,7 +94,7 @@ class Judge:
                     faults.append(Fault(column.name, column.paths, violation.rule, told))
         carried = None
         if self._carries is not None:
-            carried = sum(carries(record) << number for number, carries in enumerate(self._carries))
+            carried = sum(carries(record, message) << number for number, carries in enumerate(self._carries))
             flags = (*flags, carried)
         names = carried_names(carried, [column.name for column, _, _ in self._columns])
         if not faults:
