@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +16,10 @@ from service.transform.explain import Verdict
 from service.transform.given import given
 from service.transform.transform import Piece, Transform
 from service.transform.violations import kind_of, shortened
+
+
+MOST = 100_000
+"""Records that one may become: a generator without end would fill the memory."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -91,7 +97,8 @@ class Function:
         """Give what the function makes of the records of pieces."""
         records = [record for piece in pieces for record in piece.records if _is_record(record)]
         try:
-            made = await self._made(list(records)) if records else []  # a copy: it may take some out of its list
+            # A copy, as it may take some out of its list. More than one for each are of no use here.
+            made = await self._made(list(records), len(records)) if records else []
         except Exception:  # noqa: BLE001  whatever it was, one of the records is to blame, and is found
             made = []
         if len(made) != len(records):
@@ -105,7 +112,7 @@ class Function:
         if not _is_record(record):
             return [record]
         try:
-            return await self._made([record])
+            return await self._made([record], MOST)
         except _NotRecords as error:
             return Wrong("transform: wrong result", f"{self._name} {error}; correct it")
         except Exception as error:  # noqa: BLE001  it is the user's own
@@ -133,18 +140,18 @@ class Function:
             applied.pieces.append(Piece(message, found, start, numbers))
         return applied
 
-    async def _made(self, records: list[Any]) -> list[Any]:
+    async def _made(self, records: list[Any], most: int) -> list[Any]:
         """Call the function once.
 
         Raises:
-            Exception: whatever it raises, or TypeError where it gives what is no list of records.
+            Exception: whatever it raises, or TypeError where it gives what is no list of records, or more than ``most``.
         """
         if not self._is_async and not self._yields:
-            return await asyncio.to_thread(self._made_in_thread, records)
+            return await asyncio.to_thread(self._made_in_thread, records, most)
         try:
             if self._yields:
-                return _collected([item async for item in self._call(records)])
-            return _collected(await self._call(records))
+                return _collected(await _first(self._call(records), most + 1), most)
+            return _collected(await self._call(records), most)
         except Exception:
             raise
         except BaseException as error:
@@ -153,9 +160,9 @@ class Function:
                 raise  # it is we who are to stop
             raise _Quit from error
 
-    def _made_in_thread(self, records: list[Any]) -> list[Any]:
+    def _made_in_thread(self, records: list[Any], most: int) -> list[Any]:
         try:
-            return _collected(self._call(records))
+            return _collected(self._call(records), most)
         except StopIteration as error:  # no future can carry it
             raise _Quit from error
         except Exception:
@@ -194,11 +201,25 @@ def _is_record(value: Any) -> bool:
     return isinstance(value, dict | list)
 
 
-def _collected(made: Any) -> list[Any]:
+async def _first(made: AsyncGenerator[Any, None], number: int) -> list[Any]:
+    """Give the first items, and let the generator clean up."""
+    items: list[Any] = []
+    async with aclosing(made):
+        async for item in made:
+            items.append(item)
+            if len(items) == number:
+                break
+    return items
+
+
+def _collected(made: Any, most: int) -> list[Any]:
     """Gather what a function gave, a generator's items too; None stands for no record."""
     if isinstance(made, str | bytes | Mapping) or not isinstance(made, Iterable):
         raise _NotRecords(f"gave {kind_of(made)}, not a list of records")
-    return [_record(item) for item in made if item is not None]
+    items = list(islice(made, most + 1))
+    if len(items) > most:
+        raise _NotRecords(f"gave more than {most} records for one")
+    return [_record(item) for item in items if item is not None]
 
 
 def _record(item: Any) -> dict[str, Any]:

@@ -138,3 +138,20 @@ async def test_what_an_error_says_is_shortened_and_holds_no_secret() -> None:
     assert "ValueError: {'n': 1, 'password':\"***\", 'rest': 'xxx" in failure.detail
     assert "hunter2" not in failure.detail
     assert len(failure.detail) < 300
+
+
+@pytest.mark.parametrize("name", ["endless", "endless_later"])
+async def test_a_generator_without_end_costs_only_its_record(name: str) -> None:
+    applied, mapped = await send(name, {"n": 1}, {"n": 0})
+    assert mapped.rows == [(0,)]
+    (failure,) = applied.failures
+    assert (failure.index, failure.reason) == (0, "transform: wrong result")
+    assert failure.detail == f"{HERE}:{name} gave more than 100000 records for one; correct it"
+
+
+async def test_one_record_may_become_many_and_an_async_generator_is_closed() -> None:
+    functions.CLOSED.clear()
+    await send("endless_later", {"n": 1})
+    assert functions.CLOSED == [True, True]  # the batch, and the record by itself
+    applied, mapped = await send("several", {"n": 50_000})
+    assert (len(mapped.rows), applied.added) == (50_000, 49_999)
