@@ -17,7 +17,6 @@ from service.transform.given import given
 from service.transform.transform import Piece, Transform
 from service.transform.violations import kind_of, shortened
 
-
 MOST = 100_000
 """Records that one may become: a generator without end would fill the memory."""
 
@@ -114,7 +113,7 @@ class Function:
         try:
             return await self._made([record], MOST)
         except _NotRecords as error:
-            return Wrong("transform: wrong result", f"{self._name} {error}; correct it")
+            return Wrong("transform: wrong result", f"{self._name} {error} [transform]; correct it")
         except Exception as error:  # noqa: BLE001  it is the user's own
             cause = error.__cause__ if isinstance(error, _Quit) and error.__cause__ is not None else error
             kind = type(cause).__name__
@@ -144,7 +143,7 @@ class Function:
         """Call the function once.
 
         Raises:
-            Exception: whatever it raises, or TypeError where it gives what is no list of records, or more than ``most``.
+            Exception: whatever it raises, or TypeError where it gives what is no list of at most so many records.
         """
         if not self._is_async and not self._yields:
             return await asyncio.to_thread(self._made_in_thread, records, most)

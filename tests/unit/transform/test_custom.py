@@ -146,7 +146,7 @@ async def test_a_generator_without_end_costs_only_its_record(name: str) -> None:
     assert mapped.rows == [(0,)]
     (failure,) = applied.failures
     assert (failure.index, failure.reason) == (0, "transform: wrong result")
-    assert failure.detail == f"{HERE}:{name} gave more than 100000 records for one; correct it"
+    assert failure.detail == f"{HERE}:{name} gave more than 100000 records for one [transform]; correct it"
 
 
 async def test_one_record_may_become_many_and_an_async_generator_is_closed() -> None:
