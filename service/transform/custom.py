@@ -2,8 +2,11 @@
 
 import asyncio
 import inspect
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import aclosing
+from contextvars import copy_context
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -146,7 +149,7 @@ class Function:
             Exception: whatever it raises, or TypeError where it gives what is no list of at most so many records.
         """
         if not self._is_async and not self._yields:
-            return await asyncio.to_thread(self._made_in_thread, records, most)
+            return await _in_thread(self._made_in_thread, records, most)
         try:
             if self._yields:
                 return _collected(await _first(self._call(records), most + 1), most)
@@ -198,6 +201,25 @@ def _message(error: BaseException) -> str:
 
 def _is_record(value: Any) -> bool:
     return isinstance(value, dict | list)
+
+
+async def _in_thread(work: Callable[..., list[Any]], *arguments: Any) -> list[Any]:
+    """Run work in a thread of its own, which dies with the program.
+
+    A thread of the loop's own pool would be waited for at the end, for ever if the function waits for something that
+    does not come.
+    """
+    future: Future[list[Any]] = Future()
+    future.set_running_or_notify_cancel()  # so that it can be settled though nobody waits any longer
+
+    def run() -> None:
+        try:
+            future.set_result(work(*arguments))
+        except BaseException as error:  # noqa: BLE001  whoever waits is told
+            future.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), name="transform", daemon=True).start()
+    return await asyncio.wrap_future(future)
 
 
 async def _first(made: AsyncGenerator[Any, None], number: int) -> list[Any]:

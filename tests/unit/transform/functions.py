@@ -10,6 +10,7 @@ from typing import Any
 
 IN_THREADS: list[bool] = []
 CLOSED: list[bool] = []
+STARTED = threading.Event()
 
 
 def double(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -150,3 +151,10 @@ async def endless_later(records: list[Any]) -> AsyncIterator[Any]:
         yield records[0]
     finally:
         CLOSED.append(True)
+
+
+def stuck(_records: list[Any]) -> list[Any]:
+    """Wait for what does not come."""
+    STARTED.set()
+    threading.Event().wait()
+    return []
