@@ -112,6 +112,7 @@ class Transform:
             if self.numbering is not None:
                 self.numbering.narrow(shape)
         self._decoded: tuple[Message | None, list[Any]] = (None, [])
+        self._traced_back: tuple[Message | None, list[tuple[int, Row]]] = (None, [])
 
     def decode(self, message: Message) -> list[Any]:
         """Give the records of a message.
@@ -221,13 +222,8 @@ class Transform:
 
         For a transform that is not traced: every record gives one row or none, all of one table.
         """
-        try:
-            records = self.read(message)
-        except FormatError:  # which it was not when it was mapped: how deep is too deep hangs on who asks
-            records = []
-        found = ((index, self.map([Piece(message, [each], index)]).rows) for index, each in enumerate(records))
-        index, rows = next(islice((each for each in found if each[1]), row, None), (0, [()]))
-        reason, told = refused.reason, self.refused(self.tables[0], rows[0], refused)
+        index, values = next(islice(self._origins(message), row, None), (0, ()))
+        reason, told = refused.reason, self.refused(self.tables[0], values, refused)
         try:
             self._whole(message)
             return self.refusal(message, index, self.table, reason, told)
@@ -235,6 +231,17 @@ class Transform:
             told, at = numbered(self.feed, index, told), message.received_at
             whole = Refusal(self.feed, self.table, reason, told, None, message.body, at, meta=message.meta)
             return self._alone(whole, index)
+
+    def _origins(self, message: Message) -> list[tuple[int, Row]]:
+        """Give each row that a message yields with the number of its record; once for all that are refused."""
+        if self._traced_back[0] is not message:
+            try:
+                records = self.read(message)
+            except FormatError:  # which it was not when it was mapped: how deep is too deep hangs on who asks
+                records = []
+            mapped = ((index, self.map([Piece(message, [each], index)]).rows) for index, each in enumerate(records))
+            self._traced_back = (message, [(index, rows[0]) for index, rows in mapped if rows])
+        return self._traced_back[1]
 
     @staticmethod
     def _alone(refusal: Refusal, index: int) -> Refusal:

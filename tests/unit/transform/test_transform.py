@@ -107,6 +107,16 @@ def test_the_record_of_a_row_that_the_database_refused_is_found_again() -> None:
         )
 
 
+def test_a_message_is_mapped_once_for_all_its_rows_that_the_database_refused() -> None:
+    transform = make({"a": "integer"}, where="a != 1")
+    sent = message([{"a": number} for number in range(4)])
+    refused = [transform.refuse(sent, row, RowRefused("t", row, "a: odd", "odd")) for row in range(3)]
+    assert [each.index for each in refused] == [0, 2, 3]
+    assert transform._origins(sent) is transform._origins(sent)
+    other = message([{"a": 1}, {"a": 5}])
+    assert transform.refuse(other, 0, RowRefused("t", 0, "a: odd", "odd")).record == b'{"a":5}'
+
+
 def test_lists_are_records_only_where_a_path_begins_with_an_index() -> None:
     transform = make({"price": "decimal", "kind": "text"}, {"price": "[1][0]", "kind": "[0]"})
     assert run(transform, ["te", [Decimal("1.50")]]).rows == [(Decimal("1.50"), "te")]
