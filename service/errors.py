@@ -135,20 +135,22 @@ class RowRefused(HeadraceError):
         table: name of the table.
         row: index of the row in the list that was handed to the store.
         reason: short and stable, to group by: ``home_score: not_null_violation``.
-        detail: what the database said, in a sentence.
+        detail: what the database said, in a sentence; it may quote values of the row.
+        columns: whose values are to blame, as far as they are known.
 
     Attributes:
         also: other rows of the same write that were found to be refused. In the order of this error and then these,
             each row can be taken out of its list by its index: later rows come first.
     """
 
-    def __init__(self, table: str, row: int, reason: str, detail: str) -> None:
+    def __init__(self, table: str, row: int, reason: str, detail: str, columns: tuple[str, ...] = ()) -> None:
         super().__init__(f"{table}: {detail}")
         self.also: tuple[RowRefused, ...] = ()
         self.table = table
         self.row = row
         self.reason = reason
         self.detail = detail
+        self.columns = columns
 
 
 class RowMissing(RowRefused):

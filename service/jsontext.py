@@ -12,9 +12,12 @@ import msgspec
 
 from service.config.paths import Path, parse_path
 from service.errors import FormatError
+from service.masking import hidden_raw
 
 BOM = b"\xef\xbb\xbf"
 _SHOWN = 40
+_LOOKED_AT = 10 * _SHOWN
+"""Bytes in which secrets are looked for; more are never shown."""
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)", re.DOTALL)
 """An escape within a text; the group is one that begins half a surrogate pair."""
 _MASKS = (b"\x7f", b"\xff")
@@ -48,9 +51,9 @@ def parse(body: bytes) -> Any:
 
 
 def beginning(body: bytes) -> str:
-    """Show the first characters of a message."""
-    text = repr(body[:_SHOWN].decode(errors="replace"))
-    return text if len(body) <= _SHOWN else f"{text}…"
+    """Show the first characters of a message; what looks like a secret is three stars."""
+    text = hidden_raw(body[:_LOOKED_AT].decode(errors="replace"))
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}…"
 
 
 def walk(document: Any, path: Path, text: str) -> Any:

@@ -17,10 +17,10 @@ from service.formats import Format
 from service.infer.names import snake
 from service.infer.proposal import propose
 from service.infer.writing import Feed, write
+from service.masking import is_secret
 from service.model import Message
 from service.provider import Provider
 from service.recording.reading import is_recording
-from service.transform.violations import is_secret
 from service.workbench.detect import decoder_of, format_of, split
 from service.workbench.sample import MAX_BYTES, read_bytes, recorded, sample
 

@@ -16,6 +16,7 @@ from service.cli.side import AT_FAULT, marked
 from service.config.settings import Config, Log
 from service.daemon import database
 from service.errors import FormatError, StartError, StoreLost, TableRefused
+from service.masking import hidden_raw
 from service.model import Counts
 from service.store.review import Entry, Group, Review, Selection
 from service.store.store import Store
@@ -226,7 +227,7 @@ def _now(transform: Transform, entry: Entry) -> Text:
 
 def _raw(entry: Entry) -> str:
     raw = entry.record if entry.record is not None else entry.message or b""
-    text = raw[:2000].decode(errors="replace")
+    text = hidden_raw(raw[:20_000].decode(errors="replace"))[:2000]
     return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
 
 

@@ -52,23 +52,34 @@ _REASON = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*?)(?: e
 
 
 def check_expression(at: Path, expression: Any, report: Report) -> None:
-    """Report a text that is no expression; what is no text is left to the models."""
+    """Report a text that is no expression, or no condition; what is no text is left to the models."""
     if not isinstance(expression, str):
         return
     if len(expression) > MAX_EXPRESSION:
         report.add("wrong-expression", at, f"an expression has at most {MAX_EXPRESSION} characters")
         return
     try:
-        used = cel.compile(expression).functions()
+        program = cel.compile(expression)
     except ValueError as error:
         reason = _REASON.search(str(error))
         said = f"at {_where(expression, reason)}, {reason[3]}" if reason is not None else "it does not parse"
         said = said.replace("mismatched input '<EOF>'", "it ends unfinished")
         report.add("wrong-expression", at, f"{report.show(at, expression)} is not CEL: {said}")
         return
-    for name in sorted(name for name in used if name.isidentifier() and name not in FUNCTIONS):
+    for name in sorted(name for name in program.functions() if name.isidentifier() and name not in FUNCTIONS):
         message = f"{report.show(at, expression)} calls {name}(), which CEL does not have"
         report.add("wrong-expression", at, message, close_to=FUNCTIONS, meant=name)
+    if at[-1] != "expr" and not program.variables() and not _is_condition(program):
+        message = f"{report.show(at, expression)} is neither true nor false, whatever the record: compare a field"
+        report.add("wrong-expression", at, message)
+
+
+def _is_condition(program: Any) -> bool:
+    """Say whether an expression without fields has a truth; of one with fields nobody knows before a record comes."""
+    try:
+        return isinstance(program.execute({}), bool)
+    except Exception:  # noqa: BLE001  whatever the library makes of it, such as a division by zero
+        return False
 
 
 def _where(expression: str, reason: re.Match[str]) -> str:

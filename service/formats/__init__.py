@@ -171,6 +171,10 @@ class Format(Connector, ABC):
         """
         return Gatherer(size)
 
+    def writes_one_alone(self, message: Message) -> bool:  # noqa: ARG002  for those that have no lists
+        """Say whether a list of one is written as its item alone, so that nobody can tell the two apart."""
+        return False
+
     def kind_of(self, message: Message) -> str:  # noqa: ARG002  for a format that stands for others
         """Name the format that a message is decoded as."""
         return str(self.model_dump()["kind"])

@@ -86,6 +86,10 @@ class Auto(Format):
         """Name what it is; see Format."""
         return self._of(message).kind_of(message)
 
+    def writes_one_alone(self, message: Message) -> bool:
+        """Say it of what the message is; see Format."""
+        return self._of(message).writes_one_alone(message)
+
     def _of(self, message: Message) -> Format:
         return _format(choose(message.meta or {}, message.body[:LOOK]))
 

@@ -161,11 +161,12 @@ class Csv(Format):
         if len(row.cells) != len(names) and self.header is not False:
             said = f"the row at line {line} has {len(row.cells)} cells, the header {len(names)}"
             hint = "; is a quote never closed?" if any("\n" in cell for cell in row.cells) else ""
-            return Broken("csv: wrong number of cells", f"{said}; a row needs a cell for each column{hint}")
+            remedy = f"correct the provider, or the `delimiter`, `quote` or `header` of the format{hint}"
+            return Broken("csv: wrong number of cells", f"{said} [wrong number of cells]; {remedy}")
         for name, cell in zip(names, row.cells, strict=False):
             if _ESCAPED.search(cell):
                 said = f"the row at line {line} holds bytes in {name!r} that are no characters of its encoding"
-                return Broken("csv: not decodable", f"{said}; set `encoding` on the format")
+                return Broken("csv: not decodable", f"{said} [not decodable]; set `encoding` on the format")
         return dict(zip(names, row.cells, strict=False))
 
     def _text(self, message: Message) -> tuple[str, bool]:

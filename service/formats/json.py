@@ -234,7 +234,7 @@ def _apart(body: bytes, records: str | None, single: bool, fault: FormatError) -
         try:
             found.append(parse(bytes(text)))
         except FormatError as error:
-            detail = f"the record is not readable: {error}; correct the provider, the other records are not harmed"
+            detail = f"the record is not readable: {error} [not decodable]; correct the provider, the others are whole"
             found.append(Broken("json: record not decodable", detail))
     if all(isinstance(record, Broken) for record in found):
         raise fault

@@ -119,7 +119,7 @@ def _records(body: bytes, records: str | None, before: int) -> Iterator[tuple[by
             document = parse(text)
             found = walk(document, path, records) if records is not None else document
         except FormatError as error:
-            detail = f"line {number} is not readable: {error}; correct the provider, the other lines are not harmed"
+            detail = f"line {number} is not readable: {error} [not decodable]; correct the provider, others are whole"
             yield text, Broken("ndjson: line not decodable", detail)
         else:
             for record in found if records is not None and isinstance(found, list) else (found,):

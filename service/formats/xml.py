@@ -84,6 +84,10 @@ class Xml(Format):
             else {name(root, root.tag): value_of(root, name)}
         )
 
+    def writes_one_alone(self, message: Message) -> bool:  # noqa: ARG002  whatever it is
+        """Say so: a child that could be repeated is known by that only; see Format."""
+        return True
+
     def document(self, message: Message) -> Any:
         """Give the document as one dict; see Format."""
         return self.decode(message, None)[0]

@@ -168,13 +168,13 @@ class Batch:
         row, message = self.rows[number], self._message(number)
         if self._transform.traced:
             is_missing = isinstance(refused, RowMissing)
-            told = detail if is_missing else self._transform.refused(table, row, reason, detail)
+            told = detail if is_missing else self._transform.refused(table, row, refused)
             refusal = self._transform.refusal(message, self._origins[number][1], table, reason, told)
             if self._window is not None:
                 self._window.forget(table, row)
         else:
             first = self._starts[bisect_right(self._starts, number) - 1]
-            refusal = self._transform.refuse(message, number - first, reason, detail)
+            refusal = self._transform.refuse(message, number - first, refused)
         self.refusals.append(refusal)
         self.counts.quarantined += 1
 

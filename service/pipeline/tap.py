@@ -15,11 +15,12 @@ from service.config.feeds import FeedSettings
 from service.config.tables import Column, Table
 from service.errors import FormatError
 from service.formats import Broken
+from service.masking import is_secret
 from service.model import Message, Refusal, Row
 from service.pipeline.batch import Parsed
 from service.pipeline.listener import Listener, Stage
 from service.transform.transform import Transform
-from service.transform.violations import is_secret, masked, shown
+from service.transform.violations import masked, shown
 
 LARGEST = 64 << 10
 """Bytes of a line, above which the record is shortened."""

@@ -136,8 +136,12 @@ class Worker:
             stages.append(self._drift.apply(pieces))
         if self._function is not None:
             stages.append(await self._function.apply(stages[-1].pieces if stages else pieces))
-        async with self._floor:
-            mapped = self._timed(stages[-1].pieces if stages else pieces)
+        pieces = stages[-1].pieces if stages else pieces
+        if sum(len(piece.records) for piece in pieces) > SLICE:  # a function made many of one
+            mapped = await self._by_slices(pieces)
+        else:
+            async with self._floor:
+                mapped = self._timed(pieces)
         for stage in stages:
             parsed.received += stage.added
             self._ledger.decoded(stage.added)
@@ -146,6 +150,27 @@ class Worker:
                 mapped.refusals.append(self._transform.refusal(message, index, self._transform.table, reason, detail))
                 mapped.lost.append(None)
         return mapped
+
+    async def _by_slices(self, pieces: Sequence[Piece]) -> Mapped:
+        """Map records as many at a time as one turn of the loop can take."""
+        whole = Mapped([], [], [], 0, [], [])
+        for piece in pieces:
+            whole.starts.append(len(whole.rows))
+            at = 0
+            while at < len(piece.records):
+                end = at + self._slice
+                numbers = piece.numbers[at:end] if piece.numbers is not None else None
+                part = Piece(piece.message, piece.records[at:end], piece.start + at, numbers)
+                async with self._floor:
+                    mapped = self._timed([part])
+                whole.rows += mapped.rows
+                whole.refusals += mapped.refusals
+                whole.filtered += mapped.filtered
+                whole.lost += mapped.lost
+                whole.origins += mapped.origins
+                at = end
+                await asyncio.sleep(0)
+        return whole
 
     def _timed(self, pieces: list[Piece]) -> Mapped:
         """Map records, and learn how many a turn of the loop can take."""

@@ -8,8 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.store.sqlstate import RowFault
 from service.store.tables import DIALECT, quoted
 
-_SHOWN = 60
-
 
 class Exactness:
     """Looks at the staged rows, whose types hold any value, for one that its column would round.
@@ -21,7 +19,7 @@ class Exactness:
 
     def __init__(self, stage: sa.Table, rounding: Mapping[str, str]) -> None:
         changed = [  # numbers, quoted names, and types as the catalogue writes them
-            f"SELECT {number} AS number, {quoted(name)}::text AS value FROM pg_temp.{stage.name} "  # noqa: S608
+            f"SELECT {number} AS number FROM pg_temp.{stage.name} "  # noqa: S608
             f"WHERE {quoted(name)} IS DISTINCT FROM {quoted(name)}::{kind}::{stage.c[name].type.compile(DIALECT)}"
             for number, (name, kind) in enumerate(rounding.items())
         ]
@@ -37,5 +35,6 @@ class Exactness:
         found = (await connection.exec_driver_sql(self._sql)).one_or_none()
         if found is not None:
             name, kind = self._columns[found.number]
-            value = found.value if len(found.value) <= _SHOWN else f"{found.value[:_SHOWN]}…"
-            raise RowFault(f"{name}: precision", f"{name}: {value} would be rounded by the column's type, {kind}")
+            fault = RowFault("precision", f"the type of the column, {kind}, would round it", name)
+            fault.columns = (name,)
+            raise fault

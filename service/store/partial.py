@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.config.tables import Table
 from service.errors import RowMissing
+from service.masking import hidden, is_secret, without
 from service.model import Counts, Row
 from service.store import waiting
 from service.store.compare import json_key, not_older, same_key
@@ -212,9 +213,9 @@ class Partial:
             if fault is None:
                 accepted += part
             elif len(part) == 1 and part[0].id is not None:
-                details[part[0].id] = (
-                    f"the database refuses the row that it would make: {fault.detail} [{fault.reason}]"
-                )
+                held = zip(self._names, part[0].row, strict=False)
+                said = hidden(without(fault.detail, [str(value) for name, value in held if is_secret(name)]))
+                details[part[0].id] = f"the database refuses the row that it would make: {said} [{fault.reason}]"
             else:
                 pending += [part[len(part) // 2 :], part[: len(part) // 2]]
         result = await self._merged(connection, own + accepted)
@@ -300,7 +301,8 @@ class Partial:
     def _told(self, delta: Delta, why: str) -> str:
         """Say in a sentence which row is missing, and what the record lacks to make one."""
         values = dict(zip(self._names, delta.row, strict=True))
-        key = ", ".join(f"{name} = {str(values[name])[:_SHOWN]}" for name in self._settings.key)
+        shown = {name: "***" if is_secret(name) else str(values[name])[:_SHOWN] for name in self._settings.key}
+        key = ", ".join(f"{name} = {value}" for name, value in shown.items())
         lacks = ", ".join(name for name in self._required if values[name] is None)
         return (
             f"{self._target.name} has no row with {key}, {why}; the record alone makes none, as it does not carry "

@@ -22,24 +22,44 @@ _TABLE = ("0A", "21", "28", "3D", "3F", "42", "55000")
 _POLICY = "ExecWithCheckOptions"
 """Where Postgres tells that a policy forbids a row. Its SQLSTATE is that of a table which one may not write at all."""
 
-_DETAIL_LIMIT = 500
 _COPY_LINE = re.compile(r"^COPY .*, line (\d+)(?:, column (.+?))?(?::.*)?$", re.MULTILINE)
 
 
 class RowFault(Exception):  # noqa: N818  it never leaves the store: RowRefused names the row
-    """The database refused something in the rows of a statement.
+    """The database refused something in the rows of a statement; as text, all that it said.
+
+    Args:
+        condition: what it is called in PostgreSQL's appendix A, or the driver's error: ``check_violation``.
+        detail: as below.
+        place: the column or constraint that it is about, where the error tells.
+        row: as below.
 
     Attributes:
         row: index of the row among those of the statement, where the error tells, else None.
-        reason: short and stable, to group by.
-        detail: what the database said, in a sentence.
+        detail: what the database said, without the row or key that constraints quote.
+        columns: whose values are to blame, as far as they are known.
+        constraint: the name of the rule that is broken, where the error tells.
+        relation: the name of the table that the error tells of, which may be a temporary one.
+        schema: that the error tells of.
+        is_of_data: whether a value of one column may be to blame, which the error does not name.
     """
 
-    def __init__(self, reason: str, detail: str, row: int | None = None) -> None:
+    def __init__(self, condition: str, detail: str, place: str | None = None, row: int | None = None) -> None:
         super().__init__(detail)
-        self.reason = reason
+        self.condition = condition
+        self.place = place
         self.detail = detail
         self.row = row
+        self.columns: tuple[str, ...] = ()
+        self.constraint: str | None = None
+        self.relation: str | None = None
+        self.schema: str | None = None
+        self.is_of_data = False
+
+    @property
+    def reason(self) -> str:
+        """Short and stable, to group by: ``matches_score_check: check_violation``."""
+        return f"{self.place}: {self.condition}" if self.place else self.condition
 
 
 @contextmanager
@@ -64,7 +84,9 @@ def faults() -> Iterator[None]:
 
 def unencodable(error: Exception, row: int) -> RowFault:
     """Name the row of which the driver could not encode a value."""
-    return RowFault(_condition(error), f"a value does not fit its column: {error}", row)
+    fault = RowFault(_condition(error), str(error), row=row)
+    fault.is_of_data = True
+    return fault
 
 
 def cause(error: BaseException) -> BaseException:
@@ -104,11 +126,22 @@ def _of_server(error: asyncpg.PostgresError, state: str) -> Exception | None:
 
 
 def _row_fault(error: asyncpg.PostgresError) -> RowFault:
-    line = _COPY_LINE.search(error.context or "")
-    place = error.column_name or error.constraint_name or (line and line[2])
-    reason = f"{place}: {_condition(error)}" if place else _condition(error)
-    said = ". ".join(part for part in (error.args[0], error.detail) if part)
-    return RowFault(reason, said[:_DETAIL_LIMIT], int(line[1]) - 1 if line else None)
+    line, state = _COPY_LINE.search(error.context or ""), error.sqlstate or ""
+    column = error.column_name or (line and line[2])
+    # There the detail is the row, or its key, as it is: secrets too.
+    quotes = state.startswith("44") or (state.startswith("23") and (error.column_name or error.constraint_name))
+    said = _sentences(error.args[0], None if quotes else error.detail, error.hint)
+    place = error.column_name or error.constraint_name or column
+    fault = RowFault(_condition(error), said, place, int(line[1]) - 1 if line else None)
+    fault.args = (_sentences(error.args[0], error.detail, error.hint),)
+    fault.columns = (column,) if column else ()
+    fault.constraint, fault.relation, fault.schema = error.constraint_name, error.table_name, error.schema_name
+    fault.is_of_data = state.startswith(("22", "23"))
+    return fault
+
+
+def _sentences(*parts: str | None) -> str:
+    return ". ".join(part.rstrip(".") for part in parts if part)
 
 
 def _condition(error: BaseException) -> str:

@@ -115,7 +115,7 @@ class Store:
                         await writer.seed(connection)
                         await forget_all(connection, whole)
         except RowFault as fault:
-            raise TableRefused(f"the rows that are there forbid the change: {fault.detail}") from fault
+            raise TableRefused(f"the rows that are there forbid the change: {fault}") from fault
         if tables is self._tables:  # and not adapted to others meanwhile
             self._learn(found)
 

@@ -10,6 +10,7 @@ from service.config.tables import Table
 from service.errors import RowRefused
 from service.model import Counts, Row
 from service.store.absent import Sweeper
+from service.store.blame import Blame
 from service.store.fold import Fold, Folded
 from service.store.found import Found
 from service.store.isolate import refused_rows
@@ -113,7 +114,10 @@ class Writer:
         found: list[RowRefused] = []
         for name, rows in folded.items():
             refused = await refused_rows(connection, self._upserts[name], rows.rows)
-            found += [RowRefused(name, rows.origin(index), each.reason, each.detail) for index, each in refused.items()]
+            blame = Blame(connection, self._built[name], list(self._tables[name].columns))
+            for index, fault in refused.items():
+                await blame.find(rows.rows[index], fault)
+                found.append(RowRefused(name, rows.origin(index), fault.reason, fault.detail, fault.columns))
         return found
 
     def _upserts_with(self, found: Mapping[str, Found]) -> dict[str, Upsert | Partial]:

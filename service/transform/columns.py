@@ -9,6 +9,7 @@ from typing import Any
 
 from service.config.feeds import MapValue
 from service.config.tables import Column
+from service.model import Message
 from service.transform.checks import emit_checks, plain, settled
 from service.transform.code import Code, build
 from service.transform.expression import Expression
@@ -32,6 +33,7 @@ class ColumnCode:
         feed: ``provider.feed``.
         lists: whether a record may be a list.
         shape: of the record, where it was decoded to one.
+        is_alone: whether a list of one stands in a message as its item alone.
         partial: whether a record may leave the column as it is. Then the lines leave in ``p``, too, whether it carries
             the column, which it was decoded whole for; what is not carried holds its default, for a row that is new.
 
@@ -54,6 +56,7 @@ class ColumnCode:
         *,
         lists: bool,
         shape: Shape | None = None,
+        is_alone: Callable[[Message], bool],
         partial: bool = False,
     ) -> None:
         self.name = name
@@ -63,7 +66,7 @@ class ColumnCode:
         self._settle = self._settler()
         self._code = code = Code(prefix)
         self._presence = Code(f"{prefix}p")
-        self.carried = presence(self._presence, source, lists=lists) if partial else True
+        self.carried = presence(self._presence, source, lists=lists, is_alone=is_alone) if partial else True
         if source is None:
             code.add("v = None")
         elif "const" in source.model_fields_set:
@@ -74,7 +77,10 @@ class ColumnCode:
             elif self.carried is None:
                 code.add(*self._presence.lines)
             else:
-                emit_fetch(code, source.from_, feed, lists=lists, shape=shape)
+                emit_fetch(code, source.from_, feed, lists=lists, shape=shape, is_alone=is_alone)
+            if column.list:
+                alone = f"v is not None and type(v) is not list and {code.constant(is_alone)}(m)"
+                code.add(f"if {alone}:", "    v = [v]")
             if source.values is not None:
                 self._translate(source)
             else:
@@ -100,10 +106,10 @@ class ColumnCode:
         return build("value(r, m)", [*self.lines, "return v"], self.constants)
 
     def carries(self) -> Callable[..., bool]:
-        """Give the function ``(record) -> bool`` that says whether a record carries the column."""
+        """Give the function ``(record, message) -> bool`` that says whether a record carries the column."""
         if self.carried is not None:
-            return (lambda _: True) if self.carried else lambda _: False
-        return build("carries(r)", [*self._presence.lines, "return p"], self._presence.constants)
+            return (lambda _, __: True) if self.carried else lambda _, __: False
+        return build("carries(r, m)", [*self._presence.lines, "return p"], self._presence.constants)
 
     def _compute(self, expression: Expression, shape: Shape | None) -> None:
         computed = f"v = {self._code.constant(_computed)}({expression.emit(self._code, shape)})"
@@ -167,7 +173,7 @@ class ColumnCode:
         return settled(self._settle, value, what, self._place)
 
 
-def presence(code: Code, source: MapValue | None, *, lists: bool) -> bool | None:
+def presence(code: Code, source: MapValue | None, *, lists: bool, is_alone: Callable[[Message], bool]) -> bool | None:
     """Add the lines that leave in ``p`` whether the record ``r`` carries a column; True or False where no record tells.
 
     Of a column that comes from paths they leave its value in ``v``, too.
@@ -181,7 +187,7 @@ def presence(code: Code, source: MapValue | None, *, lists: bool) -> bool | None
     paths = [inside(path) for path in source.from_] if source.expr is None else Expression(source.expr, "expr").fields
     if paths is None or None in paths:
         return True
-    emit_present(code, [path for path in paths if path is not None], lists=lists)
+    emit_present(code, [path for path in paths if path is not None], lists=lists, is_alone=is_alone)
     return None
 
 

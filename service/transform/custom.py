@@ -2,7 +2,12 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import aclosing
+from contextvars import copy_context
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +19,9 @@ from service.transform.explain import Verdict
 from service.transform.given import given
 from service.transform.transform import Piece, Transform
 from service.transform.violations import kind_of, shortened
+
+MOST = 100_000
+"""Records that one may become: a generator without end would fill the memory."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -91,7 +99,8 @@ class Function:
         """Give what the function makes of the records of pieces."""
         records = [record for piece in pieces for record in piece.records if _is_record(record)]
         try:
-            made = await self._made(list(records)) if records else []  # a copy: it may take some out of its list
+            # A copy, as it may take some out of its list. More than one for each are of no use here.
+            made = await self._made(list(records), len(records)) if records else []
         except Exception:  # noqa: BLE001  whatever it was, one of the records is to blame, and is found
             made = []
         if len(made) != len(records):
@@ -105,9 +114,9 @@ class Function:
         if not _is_record(record):
             return [record]
         try:
-            return await self._made([record])
+            return await self._made([record], MOST)
         except _NotRecords as error:
-            return Wrong("transform: wrong result", f"{self._name} {error}; correct it")
+            return Wrong("transform: wrong result", f"{self._name} {error} [transform]; correct it")
         except Exception as error:  # noqa: BLE001  it is the user's own
             cause = error.__cause__ if isinstance(error, _Quit) and error.__cause__ is not None else error
             kind = type(cause).__name__
@@ -133,18 +142,18 @@ class Function:
             applied.pieces.append(Piece(message, found, start, numbers))
         return applied
 
-    async def _made(self, records: list[Any]) -> list[Any]:
+    async def _made(self, records: list[Any], most: int) -> list[Any]:
         """Call the function once.
 
         Raises:
-            Exception: whatever it raises, or TypeError where it gives what is no list of records.
+            Exception: whatever it raises, or TypeError where it gives what is no list of at most so many records.
         """
         if not self._is_async and not self._yields:
-            return await asyncio.to_thread(self._made_in_thread, records)
+            return await _in_thread(self._made_in_thread, records, most)
         try:
             if self._yields:
-                return _collected([item async for item in self._call(records)])
-            return _collected(await self._call(records))
+                return _collected(await _first(self._call(records), most + 1), most)
+            return _collected(await self._call(records), most)
         except Exception:
             raise
         except BaseException as error:
@@ -153,9 +162,9 @@ class Function:
                 raise  # it is we who are to stop
             raise _Quit from error
 
-    def _made_in_thread(self, records: list[Any]) -> list[Any]:
+    def _made_in_thread(self, records: list[Any], most: int) -> list[Any]:
         try:
-            return _collected(self._call(records))
+            return _collected(self._call(records), most)
         except StopIteration as error:  # no future can carry it
             raise _Quit from error
         except Exception:
@@ -194,11 +203,44 @@ def _is_record(value: Any) -> bool:
     return isinstance(value, dict | list)
 
 
-def _collected(made: Any) -> list[Any]:
+async def _in_thread(work: Callable[..., list[Any]], *arguments: Any) -> list[Any]:
+    """Run work in a thread of its own, which dies with the program.
+
+    A thread of the loop's own pool would be waited for at the end, for ever if the function waits for something that
+    does not come.
+    """
+    future: Future[list[Any]] = Future()
+    future.set_running_or_notify_cancel()  # so that it can be settled though nobody waits any longer
+
+    def run() -> None:
+        try:
+            future.set_result(work(*arguments))
+        except BaseException as error:  # noqa: BLE001  whoever waits is told
+            future.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), name="transform", daemon=True).start()
+    return await asyncio.wrap_future(future)
+
+
+async def _first(made: AsyncGenerator[Any, None], number: int) -> list[Any]:
+    """Give the first items, and let the generator clean up."""
+    items: list[Any] = []
+    async with aclosing(made):
+        async for item in made:
+            items.append(item)
+            if len(items) == number:
+                break
+    return items
+
+
+def _collected(made: Any, most: int) -> list[Any]:
     """Gather what a function gave, a generator's items too; None stands for no record."""
     if isinstance(made, str | bytes | Mapping) or not isinstance(made, Iterable):
         raise _NotRecords(f"gave {kind_of(made)}, not a list of records")
-    return [_record(item) for item in made if item is not None]
+    items = list(islice(made, most + 1))
+    if len(items) > most:
+        raise _NotRecords(f"gave more than {most} records for one")
+    return [_record(item) for item in items if item is not None]
 
 
 def _record(item: Any) -> dict[str, Any]:

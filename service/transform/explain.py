@@ -9,9 +9,14 @@ import msgspec
 from service.config.feeds import MapValue
 from service.config.paths import parse_path
 from service.config.tables import Table
+from service.errors import RowRefused
+from service.masking import hidden, is_secret, without
 from service.model import Message, Row
 from service.transform.columns import ColumnCode
-from service.transform.violations import Violation, is_secret, shown
+from service.transform.violations import Violation, shown
+
+_SAID = 500
+"""Characters of what the database says."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -94,7 +99,7 @@ class Judge:
                     faults.append(Fault(column.name, column.paths, violation.rule, told))
         carried = None
         if self._carries is not None:
-            carried = sum(carries(record) << number for number, carries in enumerate(self._carries))
+            carried = sum(carries(record, message) << number for number, carries in enumerate(self._carries))
             flags = (*flags, carried)
         names = carried_names(carried, [column.name for column, _, _ in self._columns])
         if not faults:
@@ -120,9 +125,18 @@ def carried_names(carried: int | None, columns: Sequence[str]) -> frozenset[str]
     return None if carried is None else frozenset(name for n, name in enumerate(columns) if carried >> n & 1)
 
 
-def refused_by_database(column: ColumnCode | None, value: Any, rule: str, said: str) -> str:
-    """Tell why the database refused a row; the column is None where the database does not name one of ours."""
-    where = f"{_origin(column)}: {shown(value, column.name, *column.paths)} is " if column is not None else ""
+def refused_by_database(row: Sequence[tuple[ColumnCode, Any]], refused: RowRefused) -> str:
+    """Tell why the database refused a row, given as columns with their values; secrets among them are not quoted."""
+    rule = refused.reason.rpartition(": ")[2]
+    named = [
+        f"{_origin(column)}: {shown(value, column.name, *column.paths)}"
+        for column, value in row
+        if column.name in refused.columns
+    ]
+    where = f"{', '.join(named)} {'are' if len(named) > 1 else 'is'} " if named else ""
+    secrets = [str(value) for column, value in row if any(map(is_secret, (column.name, *column.paths)))]
+    said = hidden(without(refused.detail, secrets))
+    said = said if len(said) <= _SAID else f"{said[:_SAID]}…"
     remedy = "put the rule into the configuration, change it in the database, or correct the provider"
     return f"{where}refused by the database [{rule}]: {said}; {remedy}"
 

@@ -1,6 +1,6 @@
 """Where a column's value comes from: the lines that walk its paths in the record ``r`` or the message ``m``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,20 @@ from service.transform.violations import Violation, kind_of
 _ABSENT = object()
 
 
-def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool, shape: Shape | None = None) -> None:
+def never(_message: Message) -> bool:
+    """Say that a list is always one."""
+    return False
+
+
+def emit_fetch(
+    code: Code,
+    paths: tuple[str, ...],
+    feed: str,
+    *,
+    lists: bool,
+    shape: Shape | None = None,
+    is_alone: Callable[[Message], bool] = never,
+) -> None:
     """Add the lines that leave in ``v`` what the first present path leads to, None where all are absent or null.
 
     Args:
@@ -22,13 +35,14 @@ def emit_fetch(code: Code, paths: tuple[str, ...], feed: str, *, lists: bool, sh
         feed: ``provider.feed``, for the envelope.
         lists: whether a record may be a list; else the first step needs no test.
         shape: of the record, where it was decoded to one.
+        is_alone: whether a list of one stands in a message as its item alone.
     """
     for number, path in enumerate(paths):
-        lines = _walk(code, path, feed, lists=lists, shape=shape)
+        lines = _walk(code, path, feed, lists=lists, shape=shape, is_alone=is_alone)
         code.add(*(lines if number == 0 else ["if v is None:", *indented(lines)]))
 
 
-def emit_present(code: Code, paths: Sequence[Path], *, lists: bool) -> None:
+def emit_present(code: Code, paths: Sequence[Path], *, lists: bool, is_alone: Callable[[Message], bool]) -> None:
     """Add the lines that fetch as ``emit_fetch`` does, and leave in ``p`` whether any of the paths is there.
 
     A path is there if each of its steps is, whatever it leads to: null as well.
@@ -37,6 +51,7 @@ def emit_present(code: Code, paths: Sequence[Path], *, lists: bool) -> None:
         code: receives the lines.
         paths: into the record ``r``, which was decoded whole.
         lists: as above.
+        is_alone: as above.
     """
     absent = code.constant(_ABSENT)
     code.add("p = False")
@@ -45,7 +60,7 @@ def emit_present(code: Code, paths: Sequence[Path], *, lists: bool) -> None:
         for at, step in enumerate(path):
             constant = code.constant(step)
             if isinstance(step, int):
-                lines.append(f"v = v[{constant}] if type(v) is list and len(v) > {constant} else {absent}")
+                lines += _item(code, step, absent, is_alone)
             elif at or lists:
                 lines.append(f"v = v.get({constant}, {absent}) if type(v) is dict else {absent}")
             else:
@@ -62,11 +77,23 @@ def inside(written: str) -> Path | None:
     return path[1:] or None if path[0] == "$record" else None
 
 
-def _walk(code: Code, written: str, feed: str, *, lists: bool, shape: Shape | None) -> list[str]:
+def _item(code: Code, step: int, absent: str, is_alone: Callable[[Message], bool]) -> list[str]:
+    """Give the lines that take an item of a list."""
+    lines = [f"v = v[{step}] if type(v) is list and len(v) > {step} else {absent}"]
+    if step == 0 and is_alone is not never:
+        alone = f"v is not None and v is not {absent} and type(v) is not list and {code.constant(is_alone)}(m)"
+        lines = [f"if not ({alone}):", *indented(lines)]
+    return lines
+
+
+def _walk(
+    code: Code, written: str, feed: str, *, lists: bool, shape: Shape | None, is_alone: Callable[[Message], bool]
+) -> list[str]:
     path = parse_path(written)
     checked = False
     if written.startswith("$"):
         origin, path = _envelope(code, str(path[0]), feed), path[1:]
+        is_alone = is_alone if origin == "r" else never
     elif shape is not None:
         origin, path = shape.reach(path)
     else:
@@ -75,7 +102,7 @@ def _walk(code: Code, written: str, feed: str, *, lists: bool, shape: Shape | No
     for step in path:
         constant = code.constant(step)
         if isinstance(step, int):
-            lines.append(f"v = v[{constant}] if type(v) is list and len(v) > {constant} else None")
+            lines += _item(code, step, "None", is_alone)
         elif checked:
             lines = [f"v = {origin}.get({constant})"]
         else:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 from service.config.feeds import FeedSettings, Map, MapValue
 from service.config.feeds import Route as RouteSettings
 from service.config.paths import Path, dotted, parse_path
 from service.config.tables import Table
+from service.formats import Format
+from service.masking import is_secret
 from service.model import Message
 from service.transform.code import Code, build, indented
 from service.transform.columns import ColumnCode
@@ -16,7 +18,7 @@ from service.transform.deletion import Deletion
 from service.transform.explain import Judge, Verdict
 from service.transform.expression import Expression
 from service.transform.shape import Shape
-from service.transform.violations import Violation, is_secret, kind_of
+from service.transform.violations import Violation, kind_of
 from service.transform.where import Where
 
 _ANYTHING = (dict, list, str, int, float, Decimal, bool, NoneType)
@@ -33,6 +35,7 @@ class Route:
         table: that its rows are of.
         deletable: whether each row is followed by a flag that says whether it is to be deleted.
         lists: whether a record may be a list.
+        is_alone: whether a list of one stands in a message as its item alone.
 
     Raises:
         ConfigError: a constant, default or bound does not fit its column.
@@ -46,7 +49,14 @@ class Route:
     """
 
     def __init__(
-        self, number: int, settings: RouteSettings, feed: str, table: Table, *, deletable: bool, lists: bool
+        self,
+        number: int,
+        settings: RouteSettings,
+        feed: str,
+        table: Table,
+        deletable: bool,  # noqa: FBT001  handed on by position
+        lists: bool,  # noqa: FBT001
+        is_alone: Callable[[Message], bool],
     ) -> None:
         self.name = settings.into
         self.map = settings.map or _by_name(table)
@@ -56,6 +66,7 @@ class Route:
         self._feed = feed
         self._table = table
         self._lists = lists
+        self._is_alone = is_alone
         self._flags = (False,) if deletable else ()
         self.columns = self._coded(None)
         self._judge = Judge(self.columns, table, partial=settings.partial)
@@ -130,6 +141,7 @@ class Route:
                 self._feed,
                 lists=self._lists,
                 shape=shape,
+                is_alone=self._is_alone,
                 partial=self.partial and column not in needed,
             )
             for number, (column, spec) in enumerate(self._table.columns.items())
@@ -154,8 +166,9 @@ class Routes:
     def __init__(self, feed: str, settings: FeedSettings, tables: Mapping[str, Table], deletable: Any) -> None:
         branches = settings.branches
         lists = any(path.startswith("[") for each in branches for value in each.map.values() for path in value.from_)
+        is_alone = cast("Format", settings.format).writes_one_alone
         self.all = [
-            Route(number, each, feed, tables[each.into], deletable=each.into in deletable, lists=lists)
+            Route(number, each, feed, tables[each.into], each.into in deletable, lists, is_alone)
             for number, each in enumerate(branches)
         ]
         self.tables = tuple(dict.fromkeys(route.name for route in self.all))

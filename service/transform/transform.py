@@ -8,13 +8,13 @@ import msgspec
 
 from service.config.feeds import FeedSettings
 from service.config.tables import Table
-from service.errors import FormatError
+from service.errors import FormatError, RowRefused
 from service.formats import Broken, Format
 from service.model import Message, Refusal, Row
 from service.transform.explain import Verdict, carried_names, refused_by_database
 from service.transform.keys import Keys
 from service.transform.numbering import Numbering
-from service.transform.routes import Routes
+from service.transform.routes import Route, Routes
 from service.transform.violations import Violation, shown
 
 
@@ -112,6 +112,7 @@ class Transform:
             if self.numbering is not None:
                 self.numbering.narrow(shape)
         self._decoded: tuple[Message | None, list[Any]] = (None, [])
+        self._traced_back: tuple[Message | None, list[tuple[int, Row]]] = (None, [])
 
     def decode(self, message: Message) -> list[Any]:
         """Give the records of a message.
@@ -185,10 +186,13 @@ class Transform:
         route = self.routes.of(record)
         if route is None:
             return Verdict(rows[0])
+        return Verdict(rows[0], table=route.name, map=route.map, carried=self._carried(route, rows[0]))
+
+    def _carried(self, route: Route, row: Row) -> frozenset[str] | None:
+        """Give the names of the columns that a row of a route's table carries; None where it is no delta."""
         names = [column.name for column in route.columns]
-        is_delta = route.partial and len(rows[0]) > len(names) + (route.name in self.deletable)
-        carried = carried_names(rows[0][-1] if is_delta else None, names)
-        return Verdict(rows[0], table=route.name, map=route.map, carried=carried)
+        is_delta = len(row) > len(names) + (route.name in self.deletable)
+        return carried_names(row[-1] if is_delta else None, names)
 
     def reread(self, message: Message) -> Any:
         """Give the record that a refusal kept; the message's body is the record's own bytes.
@@ -213,18 +217,13 @@ class Transform:
         reason, body = f"{kind}: not decodable", message.body
         return Refusal(self.feed, self.table, reason, detail, None, body, message.received_at, meta=message.meta)
 
-    def refuse(self, message: Message, row: int, reason: str, detail: str) -> Refusal:
+    def refuse(self, message: Message, row: int, refused: RowRefused) -> Refusal:
         """Refuse the record of the ``row``-th row, from 0, that a message yields: the database refused the row.
 
         For a transform that is not traced: every record gives one row or none, all of one table.
         """
-        try:
-            records = self.read(message)
-        except FormatError:  # which it was not when it was mapped: how deep is too deep hangs on who asks
-            records = []
-        found = ((index, self.map([Piece(message, [each], index)]).rows) for index, each in enumerate(records))
-        index, rows = next(islice((each for each in found if each[1]), row, None), (0, [()]))
-        told = self.refused(self.tables[0], rows[0], reason, detail)
+        index, values = next(islice(self._origins(message), row, None), (0, ()))
+        reason, told = refused.reason, self.refused(self.tables[0], values, refused)
         try:
             self._whole(message)
             return self.refusal(message, index, self.table, reason, told)
@@ -233,18 +232,27 @@ class Transform:
             whole = Refusal(self.feed, self.table, reason, told, None, message.body, at, meta=message.meta)
             return self._alone(whole, index)
 
+    def _origins(self, message: Message) -> list[tuple[int, Row]]:
+        """Give each row that a message yields with the number of its record; once for all that are refused."""
+        if self._traced_back[0] is not message:
+            try:
+                records = self.read(message)
+            except FormatError:  # which it was not when it was mapped: how deep is too deep hangs on who asks
+                records = []
+            mapped = ((index, self.map([Piece(message, [each], index)]).rows) for index, each in enumerate(records))
+            self._traced_back = (message, [(index, rows[0]) for index, rows in mapped if rows])
+        return self._traced_back[1]
+
     @staticmethod
     def _alone(refusal: Refusal, index: int) -> Refusal:
         """Note which record of a message a refusal is of that has no bytes of its own: the others are loaded."""
         return msgspec.structs.replace(refusal, index=index, meta={**(refusal.meta or {}), "alone": True})
 
-    def refused(self, table: str, row: Row, reason: str, detail: str) -> str:
-        """Tell why the database refused a row, whose ``reason`` begins with the column where that is known."""
-        name, _, rule = reason.rpartition(": ")
-        columns = next(route.columns for route in self.routes.all if route.name == table)
-        found = [(column, value) for column, value in zip(columns, row, strict=False) if column.name == name]
-        column, value = found[0] if found else (None, None)
-        return refused_by_database(column, value, rule, detail)
+    def refused(self, table: str, row: Row, refused: RowRefused) -> str:
+        """Tell why the database refused a row: the values that are to blame, as far as that is known."""
+        route = next(route for route in self.routes.all if route.name == table)
+        carried, values = self._carried(route, row), zip(route.columns, row, strict=False)
+        return refused_by_database([each for each in values if carried is None or each[0].name in carried], refused)
 
     def refusal(self, message: Message, index: int, table: str | None, reason: str, detail: str) -> Refusal:
         """Refuse one record of a message that decodes, by its number in the message, from 0."""

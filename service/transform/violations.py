@@ -1,6 +1,5 @@
 """What does not fit: the violation of one column's rule, and how values are shown to people."""
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from math import isfinite
@@ -8,15 +7,11 @@ from typing import Any
 
 import msgspec
 
+from service.masking import hidden, is_secret
+
 _SHOWN = 80
 _LOOKED_AT = 10 * _SHOWN
 """Characters in which secrets are looked for; more are never shown."""
-_NAMES = r"pass(?:word|wd|phrase)|secret|token|api[-_]?key|authorization|credential"
-_SECRET = re.compile(_NAMES, re.IGNORECASE)
-_TEXT = r"""("(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^,}\]]+)"""
-_SECRET_FIELD = re.compile(rf"""("[^"]*(?:{_NAMES})[^"]*":|'[^']*(?:{_NAMES})[^']*':)\s*{_TEXT}""", re.IGNORECASE)
-"""As in JSON, and as Python writes a dict in the message of an error."""
-_PASSWORD = re.compile(r"(?<=//)[^/@\s\"]*@")
 _CONTROL = {code: f"\\u{code:04x}" for code in range(127, 160)}
 """Control characters that JSON leaves as they are: a terminal may obey them."""
 _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
@@ -57,7 +52,7 @@ def shown(value: Any, *names: str) -> str:
     if isinstance(value, float) and not isfinite(value):
         return str(value)  # JSON would have null
     try:
-        text = _encode(value).decode()
+        text = _encode(_without_secrets(value)).decode()
     except (ValueError, RecursionError):  # a lone surrogate, or nested too deeply to be written
         text = ascii(value) if isinstance(value, str) else kind_of(value)
     return shortened(text)
@@ -65,7 +60,7 @@ def shown(value: Any, *names: str) -> str:
 
 def shortened(text: str) -> str:
     """Give the first 80 characters or so of a text; what looks like a secret in it is three stars."""
-    text = _masked(text[:_LOOKED_AT].translate(_CONTROL))
+    text = hidden(text[:_LOOKED_AT].translate(_CONTROL))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -77,11 +72,6 @@ def masked(value: Any) -> Any:
         return kind_of(value)
 
 
-def is_secret(name: str) -> bool:
-    """Say whether a field of this name, or a path to it, holds what should not be shown: a password, a token."""
-    return _SECRET.search(name) is not None
-
-
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
         return {
@@ -90,11 +80,7 @@ def _without_secrets(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [_without_secrets(item) for item in value]
-    return _masked(value) if isinstance(value, str) else value
-
-
-def _masked(text: str) -> str:
-    return _PASSWORD.sub("***@", _SECRET_FIELD.sub(r'\1"***"', text))
+    return hidden(value) if isinstance(value, str) else value
 
 
 def kind_of(value: Any) -> str:

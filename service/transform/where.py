@@ -7,10 +7,11 @@ from service.transform.expression import Expression
 from service.transform.names import TYPES
 from service.transform.shape import Shape
 from service.transform.simple import Unsure, emit_simple
+from service.transform.violations import Violation, kind_of
 
 
 class Where(Expression):
-    """A condition; what is neither true nor false counts as false.
+    """A condition; null, such as an absent field is, counts as false.
 
     Args:
         text: as it is written.
@@ -24,13 +25,13 @@ class Where(Expression):
         """Say whether the expression is true of a record.
 
         Raises:
-            Violation: it cannot be evaluated, such as ``score > 1`` where score is text.
+            Violation: it cannot be evaluated, such as ``score > 1`` where score is text, or is neither true nor false.
         """
-        return self.value(record) is True
+        return self._truth(self.value(record))
 
     def emit_test(self, code: Code, shape: Shape | None) -> None:
         """Add the lines that leave in ``w`` whether the expression is true of the record ``r``."""
-        asked = f"w = {self.emit(code, shape)} is True"
+        asked = f"w = {code.constant(self._truth)}({self.emit(code, shape)})"
         names: dict[tuple[str, ...], str] = {}
         lines: list[str] = []
 
@@ -48,6 +49,12 @@ class Where(Expression):
             return
         code.add("try:", *indented([*lines, f"w = {condition}"]))
         code.add(f"except {code.constant(Unsure)}:", f"    {asked}")
+
+    def _truth(self, value: Any) -> bool:
+        if value is None or isinstance(value, bool):
+            return bool(value)
+        said = f"`{self.option}: {self.text}` is {kind_of(value)}, neither true nor false,"
+        raise Violation(value, self.option, said, "compare it with something")
 
 
 def _fetched(code: Code, name: str, path: tuple[str, ...], shape: Shape | None) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from service.config.paths import Path, parse_path
 from service.lookup import lookup
-from service.transform.violations import is_secret, masked, shown
+from service.masking import is_secret
+from service.transform.violations import masked, shown
 
 MAX_LINES = 200
 """Lines of one record; a longer one is cut, as nobody reads on."""

@@ -162,7 +162,7 @@ class Attempt:
         row = self._resolution.rows[table].pop(refused.row)
         detail = refused.detail
         if not isinstance(refused, RowMissing):
-            detail = self._transform.refused(table, row, refused.reason, detail)
+            detail = self._transform.refused(table, row, refused)
         self._refuse(*self._origins[table].pop(refused.row), table, refused.reason, detail)
 
     def _refuse(self, entry: Entry, message: Message, index: int, table: str | None, reason: str, detail: str) -> None:

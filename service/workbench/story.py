@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from service.config.tables import Table
+from service.masking import is_secret
 from service.store.kept import Kept, Wait
-from service.transform.violations import is_secret, masked
+from service.transform.violations import masked
 from service.workbench.outline import said
 from service.workbench.trace import Outcome, Trace
 

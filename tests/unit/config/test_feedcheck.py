@@ -88,6 +88,11 @@ def test_the_table_must_exist() -> None:
         ("a == 'b' && size(c) > 2", []),
         ("a ==", ["wrong-expression"]),
         ("", ["wrong-expression"]),
+        ("1 + 1", ["wrong-expression"]),
+        ("'text'", ["wrong-expression"]),
+        ("1 / 0 == 1", ["wrong-expression"]),
+        ("1 < 2", []),
+        ("true", []),
         ("a.startWith('b')", ["wrong-expression"]),
         ("a.exists(x, x.startsWith('b')) && timestamp(b).getHours() < 3 && -c[0] in [1, 2]", []),
         ("a" * (MAX_EXPRESSION + 1), ["wrong-expression"]),
@@ -165,7 +170,8 @@ def test_each_route_is_checked(routes: str, problems: list[tuple[str, str]]) -> 
 
 
 @pytest.mark.parametrize(
-    ("expression", "codes"), [("a + 1", []), ("a +", ["wrong-expression"]), ("a ? b", ["wrong-expression"])]
+    ("expression", "codes"),
+    [("a + 1", []), ("1 + 1", []), ("a +", ["wrong-expression"]), ("a ? b", ["wrong-expression"])],
 )
 def test_a_computed_column_is_cel(expression: str, codes: list[str]) -> None:
     assert check_map(f"{MAPPED}, note: {{expr: '{expression}'}}") == [(code, "note.expr") for code in codes]

@@ -39,7 +39,7 @@ async def test_a_value_that_a_column_would_round_is_refused_alone(
             await feed.load(rows)
         assert [each.row for each in (refused.value, *refused.value.also)] == [1]
         assert refused.value.reason == "odd N: precision"
-        assert "would be rounded by the column's type" in refused.value.detail
+        assert "would round it" in refused.value.detail
         counts = await feed.load([row for row in rows if row[1] != rounded])
         assert counts.inserted == 3
     found = await fetch(database, 'SELECT id, "odd N" FROM matches ORDER BY id')

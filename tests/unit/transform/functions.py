@@ -5,9 +5,12 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import repeat
 from typing import Any
 
 IN_THREADS: list[bool] = []
+CLOSED: list[bool] = []
+STARTED = threading.Event()
 
 
 def double(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -132,3 +135,26 @@ async def wait_for_ever(records: list[Any]) -> list[Any]:
     WAITING.set()
     await asyncio.Event().wait()
     return records
+
+
+def endless(records: list[Any]) -> Iterator[Any]:
+    """Never stops, unless told to."""
+    (first,) = records[:1]
+    yield from repeat(first) if first["n"] else records
+
+
+async def endless_later(records: list[Any]) -> AsyncIterator[Any]:
+    """Never stops, but gives nothing."""
+    try:
+        while records[0]["n"]:
+            yield None
+        yield records[0]
+    finally:
+        CLOSED.append(True)
+
+
+def stuck(_records: list[Any]) -> list[Any]:
+    """Wait for what does not come."""
+    STARTED.set()
+    threading.Event().wait()
+    return []

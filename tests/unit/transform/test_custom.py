@@ -1,6 +1,8 @@
 """The user's own function: what it gives is mapped, and what it breaks on costs only itself."""
 
 import asyncio
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 
 from service.transform.custom import Applied, Function
 from service.transform.transform import Mapped, Piece, Transform
+from tests.daemon import ROOT
 from tests.unit.transform import functions
 from tests.unit.transform.making import make, message
 
@@ -138,3 +141,41 @@ async def test_what_an_error_says_is_shortened_and_holds_no_secret() -> None:
     assert "ValueError: {'n': 1, 'password':\"***\", 'rest': 'xxx" in failure.detail
     assert "hunter2" not in failure.detail
     assert len(failure.detail) < 300
+
+
+@pytest.mark.parametrize("name", ["endless", "endless_later"])
+async def test_a_generator_without_end_costs_only_its_record(name: str) -> None:
+    applied, mapped = await send(name, {"n": 1}, {"n": 0})
+    assert mapped.rows == [(0,)]
+    (failure,) = applied.failures
+    assert (failure.index, failure.reason) == (0, "transform: wrong result")
+    assert failure.detail == f"{HERE}:{name} gave more than 100000 records for one [transform]; correct it"
+
+
+async def test_one_record_may_become_many_and_an_async_generator_is_closed() -> None:
+    functions.CLOSED.clear()
+    await send("endless_later", {"n": 1})
+    assert functions.CLOSED == [True, True]  # the batch, and the record by itself
+    applied, mapped = await send("several", {"n": 50_000})
+    assert (len(mapped.rows), applied.added) == (50_000, 49_999)
+
+
+STUCK = f"""\
+import asyncio
+from service.transform.custom import Function
+from tests.unit.transform import functions
+
+async def main():
+    task = asyncio.create_task(Function("{HERE}:stuck", lambda _: []).one({{"n": 1}}))
+    await asyncio.to_thread(functions.STARTED.wait)
+    task.cancel()
+    await asyncio.wait([task])
+    print(task.cancelled())
+
+asyncio.run(main())
+"""
+
+
+def test_a_function_that_never_returns_does_not_keep_the_program_from_ending() -> None:
+    ended = subprocess.run([sys.executable, "-c", STUCK], cwd=ROOT, capture_output=True, check=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == (b"True\n", b"")

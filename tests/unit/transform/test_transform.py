@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import FormatError
+from service.errors import FormatError, RowRefused
 from service.model import Message
 from service.transform.explain import Judge
 from service.transform.transform import Piece, Transform
@@ -53,7 +53,7 @@ def test_a_record_that_fails_amid_fields_that_nobody_can_read_is_refused(body: b
     else:
         (refusal,) = transform.map([Piece(sent, records)]).refusals
     assert (refusal.reason, refusal.message) == ("json: not decodable", body)
-    assert transform.refuse(sent, 0, "a: unique", "taken").message == body
+    assert transform.refuse(sent, 0, RowRefused("t", 0, "a: unique", "taken")).message == body
 
 
 def test_slices_of_a_message_count_from_their_start() -> None:
@@ -93,7 +93,8 @@ def test_the_record_of_a_row_that_the_database_refused_is_found_again() -> None:
     records = [{"b": "skip"}, {"a": 1, "b": "0"}, {"a": 1}, {"a": "x", "b": "1"}, {"b": "skip"}, {"a": 2, "b": "2"}]
     sent = message(records)
     for row, (index, value) in enumerate([(1, "1"), (3, "null"), (5, "2")]):
-        refusal = transform.refuse(sent, row, "a: check_violation", "the database said so")
+        refused = RowRefused("t", row, "a: check_violation", "the database said so", ("a",))
+        refusal = transform.refuse(sent, row, refused)
         assert refusal.index == index
         assert refusal.record == msgspec.json.encode(records[index])
         assert (refusal.reason, refusal.detail) == (
@@ -104,6 +105,16 @@ def test_the_record_of_a_row_that_the_database_refused_is_found_again() -> None:
                 "provider"
             ),
         )
+
+
+def test_a_message_is_mapped_once_for_all_its_rows_that_the_database_refused() -> None:
+    transform = make({"a": "integer"}, where="a != 1")
+    sent = message([{"a": number} for number in range(4)])
+    refused = [transform.refuse(sent, row, RowRefused("t", row, "a: odd", "odd")) for row in range(3)]
+    assert [each.index for each in refused] == [0, 2, 3]
+    assert transform._origins(sent) is transform._origins(sent)
+    other = message([{"a": 1}, {"a": 5}])
+    assert transform.refuse(other, 0, RowRefused("t", 0, "a: odd", "odd")).record == b'{"a":5}'
 
 
 def test_lists_are_records_only_where_a_path_begins_with_an_index() -> None:

@@ -52,3 +52,7 @@ def test_a_value_without_end_is_named() -> None:
     for _ in range(100_000):
         deep = [deep]
     assert masked(deep) == "a list"
+
+
+def test_nothing_under_a_secret_name_is_shown_however_deep_it_lies() -> None:
+    assert shown({"a": 1, "credentials": {"user": "bob", "pw": "x"}, "b": 2}) == '{"a":1,"credentials":"***","b":2}'

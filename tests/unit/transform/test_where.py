@@ -38,7 +38,9 @@ from tests.unit.transform.making import make, run
         ("data['kind'] == 'x'", {"data": {}}, False),
         ("type(x) == int", {"x": 1}, True),
         ("x == 'data.kind' // data.kind", {"x": "data.kind"}, True),
-        ("name", {"name": "text is not true"}, False),
+        ("live", {"live": True}, True),
+        ("live", {}, False),
+        ("live", {"live": None}, False),
         ("true", {}, True),
     ],
 )
@@ -54,6 +56,8 @@ def test_a_record_is_wanted_where_the_expression_is_true(expression: str, record
         ("a.b == 1", {"a": "text"}, "No such overload"),
         ("1 / n == 1", {"n": 0}, "division by zero"),
         ("nothing(a)", {"a": 1}, "Undefined variable or function"),
+        ("name", {"name": "x"}, "`where: name` is text, neither true nor false"),
+        ("size(name)", {"name": "x"}, "`where: size(name)` is a number, neither true nor false"),
     ],
 )
 def test_an_expression_that_cannot_be_evaluated_is_a_violation(expression: str, record: Any, said: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from service.config.feeds import FeedSettings
-from service.errors import FormatError
+from service.errors import FormatError, RowRefused
 from service.model import Counts, Message, Refusal
 from service.store.review import Review, Selection
 from service.store.store import Store
@@ -139,7 +139,7 @@ async def test_a_row_that_the_database_refuses_is_refused_again_alone(store: Sto
     assert outcome.counts == Counts(received=3, inserted=2, quarantined=1)
     assert dict(outcome.again) == {("acme.scores", "even: check_violation"): 1}
     ((detail,),) = await fetch(database, "SELECT detail FROM headrace.quarantine WHERE resolved_at IS NULL")
-    assert detail.startswith("acme.scores, record 2: refused by the database [check_violation]: ")
+    assert detail.startswith('acme.scores, record 2: n ("n"): 21 is refused by the database [check_violation]: ')
     await balance(store, database)
 
 
@@ -329,7 +329,7 @@ async def test_a_record_without_bytes_of_its_own_is_replayed_without_its_neighbo
     strict, feed = transform_of(), Feed(store)
     sent, records = too_deep(strict)
     mapped = strict.map([Piece(sent, records)])
-    refusals = [*mapped.refusals, strict.refuse(sent, 2, "id: unique", "taken")]
+    refusals = [*mapped.refusals, strict.refuse(sent, 2, RowRefused("t", 2, "id: unique", "taken"))]
     assert [(refusal.index, refusal.record) for refusal in refusals] == [(1, None), (3, None)]
     await feed.commit(feed.write({"t": mapped.rows[:2]}, refusals))
     request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
