@@ -230,7 +230,7 @@ class Transform:
         except FormatError:  # in fields that are not mapped
             told, at = numbered(self.feed, index, told), message.received_at
             whole = Refusal(self.feed, self.table, reason, told, None, message.body, at, meta=message.meta)
-            return self._alone(whole, index)
+            return self._alone(whole, index) if values else whole
 
     def _origins(self, message: Message) -> list[tuple[int, Row]]:
         """Give each row that a message yields with the number of its record; once for all that are refused."""

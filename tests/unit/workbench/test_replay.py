@@ -1,9 +1,7 @@
 """Replay against real Postgres: what was refused is loaded, refused again or left, and the ledger balances."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import asyncpg
@@ -306,34 +304,27 @@ async def test_long_messages_are_read_few_at_a_time(store: Store, monkeypatch: p
     assert pages == [[100, 100, 100], [900], [1]]
 
 
-def too_deep(transform: Transform) -> tuple[Message, list[Any]]:
-    """Give a message of which no record decodes further than it is mapped, and its records."""
-    for depth in range(sys.getrecursionlimit(), 0, -1):
-        deep = b"[" * depth + b"]" * depth
-        each = ((b"a", 5), (b"b", 50), (b"c", 6), (b"d", 7))
-        texts = [b'{"id": "%b", "at": 1, "n": %d, "x": %b}' % (name, n, deep) for name, n in each]
-        sent = Message(b"[%b]" % b",".join(texts), 0.0)
-        try:
-            records = transform.read(sent)
-        except FormatError:
-            continue
-        with pytest.raises(FormatError):
-            transform.decode(sent)
-        return sent, records
-    raise AssertionError("no depth is too deep")
+def half_readable(transform: Transform) -> tuple[Message, list[Any]]:
+    """Give a message of which no record can be read further than it is mapped, and its records."""
+    each = ((b"a", 5), (b"b", 50), (b"c", 6), (b"d", 7))
+    texts = [b'{"id": "%b", "at": 1, "n": %d, "x": "\xff"}' % one for one in each]
+    sent = Message(b"[%b]" % b",".join(texts), 0.0)
+    with pytest.raises(FormatError):
+        transform.decode(sent)
+    return sent, transform.read(sent)
 
 
 async def test_a_record_without_bytes_of_its_own_is_replayed_without_its_neighbours(
-    store: Store, database: str, request: pytest.FixtureRequest
+    store: Store, database: str
 ) -> None:
     strict, feed = transform_of(), Feed(store)
-    sent, records = too_deep(strict)
+    sent, records = half_readable(strict)
     mapped = strict.map([Piece(sent, records)])
     refusals = [*mapped.refusals, strict.refuse(sent, 2, RowRefused("t", 2, "id: unique", "taken"))]
     assert [(refusal.index, refusal.record) for refusal in refusals] == [(1, None), (3, None)]
+    now = sent.body.replace(b"\xff", b"")  # as if a later release could read it
+    refusals = [msgspec.structs.replace(refusal, message=now) for refusal in refusals]
     await feed.commit(feed.write({"t": mapped.rows[:2]}, refusals))
-    request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
-    sys.setrecursionlimit(2 * sys.getrecursionlimit())  # so that it decodes now
     outcome = await replay(store, transform_of(WIDER), dry_run=True)
     assert outcome.counts == Counts(received=2, inserted=2)
     assert (await replay(store, transform_of())).counts == Counts(received=2, inserted=1, quarantined=1)
