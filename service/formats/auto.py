@@ -86,6 +86,10 @@ class Auto(Format):
         """Name what it is; see Format."""
         return self._of(message).kind_of(message)
 
+    def untyped(self, message: Message) -> bool:
+        """Say what is so of the format that is found; see Format."""
+        return self._of(message).untyped(message)
+
     def _of(self, message: Message) -> Format:
         return _format(choose(message.meta or {}, message.body[:LOOK]))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from service.config.feeds import MapValue
 from service.config.tables import Column
+from service.model import Message
 from service.transform.checks import emit_checks, plain, settled
 from service.transform.code import Code, build
 from service.transform.expression import Expression
@@ -31,6 +32,7 @@ class ColumnCode:
         place: the column's path in the configuration, for remedies: ``tables.matches.columns.home_score``.
         feed: ``provider.feed``.
         lists: whether a record may be a list.
+        untyped: says whether all values of a message are texts, as in CSV.
         shape: of the record, where it was decoded to one.
         partial: whether a record may leave the column as it is. Then the lines leave in ``p``, too, whether it carries
             the column, which it was decoded whole for; what is not carried holds its default, for a row that is new.
@@ -53,6 +55,7 @@ class ColumnCode:
         feed: str,
         *,
         lists: bool,
+        untyped: Callable[[Message], bool],
         shape: Shape | None = None,
         partial: bool = False,
     ) -> None:
@@ -78,6 +81,8 @@ class ColumnCode:
             if source.values is not None:
                 self._translate(source)
             else:
+                if column.type == "json":  # to which an empty text is a value, where there are others than texts
+                    code.add(f"if type(v) is str and not v.strip() and {code.constant(untyped)}(m):", "    v = None")
                 emit_checks(code, column, place)
         self.fallback = self._fallback(source)
         if self.carried is True:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 from service.config.feeds import FeedSettings, Map, MapValue
 from service.config.feeds import Route as RouteSettings
 from service.config.paths import Path, dotted, parse_path
 from service.config.tables import Table
+from service.formats import Format
 from service.model import Message
 from service.transform.code import Code, build, indented
 from service.transform.columns import ColumnCode
@@ -33,6 +34,7 @@ class Route:
         table: that its rows are of.
         deletable: whether each row is followed by a flag that says whether it is to be deleted.
         lists: whether a record may be a list.
+        untyped: says whether all values of a message are texts, as in CSV.
 
     Raises:
         ConfigError: a constant, default or bound does not fit its column.
@@ -46,7 +48,15 @@ class Route:
     """
 
     def __init__(
-        self, number: int, settings: RouteSettings, feed: str, table: Table, *, deletable: bool, lists: bool
+        self,
+        number: int,
+        settings: RouteSettings,
+        feed: str,
+        table: Table,
+        *,
+        deletable: bool,
+        lists: bool,
+        untyped: Callable[[Message], bool],
     ) -> None:
         self.name = settings.into
         self.map = settings.map or _by_name(table)
@@ -56,6 +66,7 @@ class Route:
         self._feed = feed
         self._table = table
         self._lists = lists
+        self._untyped = untyped
         self._flags = (False,) if deletable else ()
         self.columns = self._coded(None)
         self._judge = Judge(self.columns, table, partial=settings.partial)
@@ -129,6 +140,7 @@ class Route:
                 f"{place}.{column}",
                 self._feed,
                 lists=self._lists,
+                untyped=self._untyped,
                 shape=shape,
                 partial=self.partial and column not in needed,
             )
@@ -154,8 +166,9 @@ class Routes:
     def __init__(self, feed: str, settings: FeedSettings, tables: Mapping[str, Table], deletable: Any) -> None:
         branches = settings.branches
         lists = any(path.startswith("[") for each in branches for value in each.map.values() for path in value.from_)
+        untyped = cast("Format", settings.format).untyped
         self.all = [
-            Route(number, each, feed, tables[each.into], deletable=each.into in deletable, lists=lists)
+            Route(number, each, feed, tables[each.into], deletable=each.into in deletable, lists=lists, untyped=untyped)
             for number, each in enumerate(branches)
         ]
         self.tables = tuple(dict.fromkeys(route.name for route in self.all))

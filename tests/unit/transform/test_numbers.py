@@ -129,7 +129,7 @@ def test_a_number_that_no_double_gives_back_is_refused_where_doubles_are_whole(v
 
 @pytest.mark.parametrize(
     "value",
-    [2**53, 2**53 + 2, 2**60, Decimal("1152921504606847000"), 10**22, Decimal("1e23"), "1.7976931348623157e308"],
+    [2**53, 2**53 + 2, 2**60, Decimal(1152921504606847000), 10**22, Decimal("1e23"), "1.7976931348623157e308"],
 )
 def test_a_large_number_is_taken_that_is_a_double_or_written_as_one_is(value: Any) -> None:
     assert floating(value) == float(value)
