@@ -187,7 +187,7 @@ CONDITIONS = [
     *("has(record.a)", "b.a.c == 'one'", "a >= 'a'", "(a == 12 || b == 12) && !(c == 'a')", "c.exists(x, x == 'x')"),
     *("b != 'x'", "c == null || c != 1"),
 ]
-OTHERS = ["null", "12", '"a"', '{"a":true}', '{"a":false,"b":[1]}']
+OTHERS = ["null", "[]", "12", '"a"', '{"a":true}', '{"a":false,"b":[1]}']
 COMBINED = [
     *(f'{{"a":{a},"b":{b},"c":{c}}}' for a, b in product(SOME, OTHERS) for c in ('["x"]', "1", '{"a":[1,{"b":"x"}]}')),
     *(f'{{"{name}":{value}}}' for name, value in product("ab", SOME)),
@@ -435,7 +435,7 @@ def test_all_paths_agree_on_each_value_for_each_option_of_a_type(kind: str) -> N
 @pytest.mark.parametrize("kind", ["text", "decimal", "boolean", "json"])
 def test_all_paths_agree_wherever_a_value_comes_from(kind: str) -> None:
     sources = [*PATHS, {"from": ["c", "a", "b"]}, {"const": "1"}, *({"expr": each} for each in EXPRESSIONS)]
-    words = {"values": {"one": "1", "true": "1", "12": None}}
+    words = {"values": {"one": "1", "a": "1", "true": "1", "12": None}}
     sources += [{"from": path, **words, **rest} for path in ("a", "$record.a") for rest in ({}, {"otherwise": "1"})]
     seen = Counter[str]()
     for source in sources:
