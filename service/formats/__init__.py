@@ -179,6 +179,10 @@ class Format(Connector, ABC):
         """Name the format that a message is decoded as."""
         return str(self.model_dump()["kind"])
 
+    def untyped(self, message: Message) -> bool:  # noqa: ARG002  for a format that stands for others
+        """Say whether all values of a message are texts, so that an empty one is how the format writes null."""
+        return False
+
     def beside(self, message: Message, records: str | None) -> Mapping[str, Any] | None:  # noqa: ARG002  XML asks
         """Give the meta data that one record of the message needs, besides its raw bytes, to be read again."""
         return message.meta

@@ -90,6 +90,10 @@ class Auto(Format):
         """Say it of what the message is; see Format."""
         return self._of(message).writes_one_alone(message)
 
+    def untyped(self, message: Message) -> bool:
+        """Say what is so of the format that is found; see Format."""
+        return self._of(message).untyped(message)
+
     def _of(self, message: Message) -> Format:
         return _format(choose(message.meta or {}, message.body[:LOOK]))
 

@@ -107,6 +107,10 @@ class Csv(Format):
         literal = text[row.start : row.end].rstrip("\r\n")
         return literal.encode(self.codec(message.meta or {}, message.body)[0], "surrogateescape")
 
+    def untyped(self, message: Message) -> bool:  # noqa: ARG002  whatever it holds
+        """Say yes; see Format."""
+        return True
+
     def beside(self, message: Message, records: str | None) -> Mapping[str, Any] | None:  # noqa: ARG002  no paths
         """Give the names of the columns, and the encoding that a mark told, which a row does not tell; see Format."""
         codec, is_marked = self.codec(message.meta or {}, message.body)

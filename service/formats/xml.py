@@ -71,6 +71,10 @@ class Xml(Format):
         """Give the record's element, with the namespaces that it needs; see Format."""
         return written(_elements(self, message.body, (message.meta or {}).get("content_type"), records)[index])
 
+    def untyped(self, message: Message) -> bool:  # noqa: ARG002  whatever it holds
+        """Say yes; see Format."""
+        return True
+
     def beside(self, message: Message, records: str | None) -> Mapping[str, Any] | None:
         """Say whether the record is an element within the document; see Format."""
         return {**(message.meta or {}), "element": records is not None}

@@ -22,7 +22,7 @@ def read(messages: Sequence[Message], decoder: Format) -> Found:
     documents: list[Any] = []
     doubtful: list[tuple[Message, Any]] = []
     faults: list[FormatError] = []
-    lost = 0
+    lost, by_line = 0, False
     for message in messages:
         try:
             records = decoder.decode(message, None)
@@ -33,7 +33,11 @@ def read(messages: Sequence[Message], decoder: Format) -> Found:
             continue
         whole = [record for record in records if not isinstance(record, Broken)]
         lost += len(records) - len(whole)
-        documents.append(whole if len(records) != 1 or message.body.lstrip()[:1] == b"[" else records[0])
+        has_lists = any(isinstance(record, list) for record in whole)
+        if has_lists and decoder.kind_of(message) == "ndjson":  # a line is a record, be it a list
+            by_line, documents = True, [*documents, *whole]
+        else:
+            documents.append(whole if len(records) != 1 or message.body.lstrip()[:1] == b"[" else records[0])
     path = find([*documents, *(document for _, document in doubtful)]).path if doubtful else None
     if path is not None:
         lost += sum(_clear(document, message, decoder, path) for message, document in doubtful)
@@ -41,6 +45,8 @@ def read(messages: Sequence[Message], decoder: Format) -> Found:
     if not documents:
         raise faults[0] if faults else FormatError("there is no message")
     found = find(documents)
+    if by_line:
+        found = msgspec.structs.replace(found, single=False)
     note = f"{lost} {'record' if lost == 1 else 'records'} cannot be read and will be refused"
     return msgspec.structs.replace(found, notes=(*found.notes, note)) if lost else found
 

@@ -86,7 +86,7 @@ def _feed(proposal: Proposal, feed: Feed) -> Iterator[str]:
     for key, value in feed.settings.items():
         yield f"        {key}: {scalar(value)}"
     if found.single:
-        yield f"        format: {scalar({'kind': proposal.kind, 'single': True})}"
+        yield f"        format: {scalar({'kind': 'json', 'single': True})}"
     elif proposal.kind != "json":
         yield f"        format: {proposal.kind}"
     if found.path is not None:

@@ -11,20 +11,25 @@ from service.model import Refusal
 from service.store.schema import quarantine
 
 MESSAGE_LIMIT = 64 << 10
-"""Bytes of a message above which it is kept only for a refusal that has no record of its own: a thousand refused
-records of one 10 MB page must not become 10 GB."""
+"""Bytes of a message above which it is kept only for a refusal that has no record of its own: whatever is done with a
+refused record, its own bytes are enough."""
 
 _INSERT = sa.insert(quarantine)
 
 
 async def put(connection: AsyncConnection, refusals: Sequence[Refusal]) -> None:
-    """Add refusals, in order."""
-    if refusals:
-        await connection.execute(_INSERT, [_values(refusal) for refusal in refusals])
+    """Add refusals, in order; a message is kept once, with the first of its records."""
+    kept = set[bytes]()
+    values = []
+    for refusal in refusals:
+        values.append(_values(refusal, is_kept=refusal.message in kept))
+        kept.add(refusal.message)
+    if values:
+        await connection.execute(_INSERT, values)
 
 
-def _values(refusal: Refusal) -> dict[str, Any]:
-    whole = refusal.record is None or len(refusal.message) <= MESSAGE_LIMIT
+def _values(refusal: Refusal, *, is_kept: bool) -> dict[str, Any]:
+    whole = refusal.record is None or (len(refusal.message) <= MESSAGE_LIMIT and not is_kept)
     return {
         "provider": refusal.feed.partition(".")[0],
         "feed": refusal.feed,

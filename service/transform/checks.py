@@ -103,7 +103,7 @@ def _refuse(code: Code, condition: str, rule: str, said: str, remedy: str) -> No
 
 
 def _listed(value: Any, convert: Callable[[Any], Any]) -> list[Any] | None:
-    if value == "":
+    if isinstance(value, str) and not value.strip():
         return None
     if not isinstance(value, list):
         raise Violation(value, "list", f"is {kind_of(value)}, not a list", "map a field that holds a list")

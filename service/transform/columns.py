@@ -32,6 +32,7 @@ class ColumnCode:
         place: the column's path in the configuration, for remedies: ``tables.matches.columns.home_score``.
         feed: ``provider.feed``.
         lists: whether a record may be a list.
+        untyped: says whether all values of a message are texts, as in CSV.
         shape: of the record, where it was decoded to one.
         is_alone: whether a list of one stands in a message as its item alone.
         partial: whether a record may leave the column as it is. Then the lines leave in ``p``, too, whether it carries
@@ -55,6 +56,7 @@ class ColumnCode:
         feed: str,
         *,
         lists: bool,
+        untyped: Callable[[Message], bool],
         shape: Shape | None = None,
         is_alone: Callable[[Message], bool],
         partial: bool = False,
@@ -84,6 +86,8 @@ class ColumnCode:
             if source.values is not None:
                 self._translate(source)
             else:
+                if column.type == "json":  # to which an empty text is a value, where there are others than texts
+                    code.add(f"if type(v) is str and not v.strip() and {code.constant(untyped)}(m):", "    v = None")
                 emit_checks(code, column, place)
         self.fallback = self._fallback(source)
         if self.carried is True:

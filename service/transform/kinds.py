@@ -7,7 +7,6 @@ only what they are sure of; everything else they leave to the conversion.
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, DecimalException
-from math import inf
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -50,7 +49,7 @@ def _integer(code: Code, _: Column, convert: str) -> None:
 
 
 def _float(code: Code, _: Column, convert: str) -> None:
-    low, high, decimal = code.constant(-inf), code.constant(inf), code.constant(Decimal)
+    low, high, decimal = code.constant(-numbers.DENSE), code.constant(numbers.DENSE), code.constant(Decimal)
     code.add(f"if type(v) is {decimal} and (w := float(v)) and {low} < w < {high}:", "    v = w")
     code.add("else:", f"    v = {convert}(v)")
 

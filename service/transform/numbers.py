@@ -7,6 +7,8 @@ from typing import Any
 from service.transform.violations import Violation, kind_of
 
 BIGINT = 2**63
+DENSE = 2**53
+"""Up to it every whole number is a double (IEEE 754, 3.3)."""
 _WHOLE, _FRACTION = 131_072, 16_383
 """Digits that numeric holds before and after the point (PostgreSQL documentation, 8.1.2)."""
 
@@ -55,7 +57,10 @@ def integer(value: Any) -> int | None:
 
 
 def floating(value: Any) -> float | None:
-    """Give the nearest double; a finite number never becomes infinite, nor a small one zero."""
+    """Give the nearest double; a finite number never becomes infinite, nor a small one zero, nor a whole one another.
+
+    From 2**53 on doubles are whole and have gaps: a number there must be one, or be as one prints.
+    """
     if isinstance(value, float):
         return value
     if isinstance(value, str) and value.strip().lower() in _NOT_FINITE:
@@ -66,6 +71,8 @@ def floating(value: Any) -> float | None:
     result = float(number)
     if not math.isfinite(result) or (result == 0.0 and number):
         raise Violation(value, "float", "is outside the range of double precision", "make the column decimal")
+    if abs(result) >= DENSE and result != number and Decimal(repr(result)) != number:
+        raise Violation(value, "float", "has more digits than double precision", "make the column decimal")
     return result
 
 

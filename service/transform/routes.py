@@ -35,7 +35,7 @@ class Route:
         table: that its rows are of.
         deletable: whether each row is followed by a flag that says whether it is to be deleted.
         lists: whether a record may be a list.
-        is_alone: whether a list of one stands in a message as its item alone.
+        form: the format that records are read from.
 
     Raises:
         ConfigError: a constant, default or bound does not fit its column.
@@ -54,9 +54,10 @@ class Route:
         settings: RouteSettings,
         feed: str,
         table: Table,
-        deletable: bool,  # noqa: FBT001  handed on by position
-        lists: bool,  # noqa: FBT001
-        is_alone: Callable[[Message], bool],
+        *,
+        deletable: bool,
+        lists: bool,
+        form: Format,
     ) -> None:
         self.name = settings.into
         self.map = settings.map or _by_name(table)
@@ -66,7 +67,7 @@ class Route:
         self._feed = feed
         self._table = table
         self._lists = lists
-        self._is_alone = is_alone
+        self._form = form
         self._flags = (False,) if deletable else ()
         self.columns = self._coded(None)
         self._judge = Judge(self.columns, table, partial=settings.partial)
@@ -140,8 +141,9 @@ class Route:
                 f"{place}.{column}",
                 self._feed,
                 lists=self._lists,
+                untyped=self._form.untyped,
                 shape=shape,
-                is_alone=self._is_alone,
+                is_alone=self._form.writes_one_alone,
                 partial=self.partial and column not in needed,
             )
             for number, (column, spec) in enumerate(self._table.columns.items())
@@ -166,9 +168,9 @@ class Routes:
     def __init__(self, feed: str, settings: FeedSettings, tables: Mapping[str, Table], deletable: Any) -> None:
         branches = settings.branches
         lists = any(path.startswith("[") for each in branches for value in each.map.values() for path in value.from_)
-        is_alone = cast("Format", settings.format).writes_one_alone
+        form = cast("Format", settings.format)
         self.all = [
-            Route(number, each, feed, tables[each.into], each.into in deletable, lists, is_alone)
+            Route(number, each, feed, tables[each.into], deletable=each.into in deletable, lists=lists, form=form)
             for number, each in enumerate(branches)
         ]
         self.tables = tuple(dict.fromkeys(route.name for route in self.all))

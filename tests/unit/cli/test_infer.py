@@ -25,6 +25,16 @@ def test_a_file_gives_a_configuration_that_is_valid_as_it_stands(tmp_path: Path)
     assert headrace(tmp_path, "preview", "sample.season", "--from", "season.json.gz").code == 0
 
 
+def test_lines_that_are_lists_are_records_each(tmp_path: Path) -> None:
+    lines = [{"event": "status"}, *([n, ["1.5", f"{n}"], "ticker", f"X{n}"] for n in range(3))]
+    (tmp_path / "frames.ndjson").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    code, out, err = headrace(tmp_path, "infer", "frames.ndjson")
+    assert (code, err) == (0, "")
+    (tmp_path / "config.yaml").write_text(out)
+    assert "# 3 records of frames.ndjson" in out
+    assert headrace(tmp_path, "check").code == 0
+
+
 async def test_an_address_is_asked_and_its_secrets_become_variables(tmp_path: Path) -> None:
     async with Site(lambda _: web.json_response(PAGE)) as site:
         arguments = (f"{site.url}/v4/games?api_key=hunter2&day=1", "--header", "X-Auth-Token: hunter3")

@@ -170,6 +170,20 @@ async def test_refusals_land_in_quarantine_whatever_text_they_quote(store: Store
     ]
 
 
+async def test_a_message_is_kept_with_the_first_of_its_refused_records(store: Store, database: str) -> None:
+    pages = [b"x" * 60_000, b"y" * 60_000]
+    refusals = [
+        Refusal("acme.scores", "matches", "score: max", "", b"%d" % number, page, 1.0, number)
+        for page in pages
+        for number in range(3)
+    ]
+    feed = Feed(store)
+    await feed.commit(feed.write({"matches": []}, refusals))
+    first, second = pages
+    found = await rows_of(database, "SELECT message FROM headrace.quarantine ORDER BY id")
+    assert found == [(first,), (None,), (None,), (second,), (None,), (None,)]
+
+
 async def test_each_batch_is_noted_with_its_messages_and_counts(store: Store, database: str) -> None:
     feed = Feed(store)
     await feed.load([("a", 1, 1)])

@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 
 from service.errors import ConfigError
+from service.model import Message
+from service.transform.transform import Piece
 from tests.unit.transform.making import make, run
 
 
@@ -38,3 +40,19 @@ def test_what_the_map_supplies_and_the_column_refuses_is_a_config_error(source: 
     with pytest.raises(ConfigError) as caught:
         make({"c": {"type": "integer", "max": 9}}, {"c": source})
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["json", "text", "integer", "boolean"])
+@pytest.mark.parametrize("format_", ["csv", {"kind": "csv", "delimiter": ","}, "auto"])
+def test_an_empty_cell_is_null_in_a_column_of_any_type(kind: str, format_: Any) -> None:
+    transform = make({"id": "text", "c": {"type": kind, "null": True}}, format=format_)
+    sent = Message(b'id,c\r\na,\r\nb,""\r\nc,  \r\n', 0.0, meta={"content_type": "text/csv"})
+    assert transform.map([Piece(sent, transform.read(sent))]).rows == [("a", None), ("b", None), ("c", None)]
+
+
+def test_an_empty_attribute_is_null_in_a_json_column_and_an_empty_text_of_json_is_a_text() -> None:
+    columns: Any = {"id": "text", "c": {"type": "json", "null": True}}
+    xml = make(columns, {"id": '"@id"', "c": '"@c"'}, format="xml", records="r/i")
+    sent = Message(b'<r><i id="a" c=""/><i id="b" c="x"/></r>', 0.0)
+    assert xml.map([Piece(sent, xml.read(sent))]).rows == [("a", None), ("b", '"x"')]
+    assert run(make(columns), {"id": "a", "c": ""}).rows == [("a", '""')]

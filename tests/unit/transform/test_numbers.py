@@ -112,6 +112,33 @@ def test_what_is_surely_storable_needs_no_conversion(number: Decimal) -> None:
     assert decimal(number) == number
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**53 + 1,
+        -(2**53) - 1,
+        "9007199254740993",
+        Decimal("9007199254740993.0"),
+        Decimal("9007199254740992.5"),
+        2**64 - 1,
+    ],
+)
+def test_a_number_that_no_double_gives_back_is_refused_where_doubles_are_whole(value: Any) -> None:
+    assert rule(floating, value) == "float"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**53, 2**53 + 2, 2**60, Decimal(1152921504606847000), 10**22, Decimal("1e23"), "1.7976931348623157e308"],
+)
+def test_a_large_number_is_taken_that_is_a_double_or_written_as_one_is(value: Any) -> None:
+    assert floating(value) == float(value)
+
+
+def test_a_fraction_becomes_the_nearest_double() -> None:
+    assert floating(Decimal("3.141592653589793238")) == math.pi
+
+
 @given(st.floats(allow_nan=False))
 def test_a_double_survives_as_text_and_as_decimal(sent: float) -> None:
     assert floating(sent) == floating(repr(sent)) == sent
