@@ -19,6 +19,8 @@ _ROW = ("22", "23", "38", "39", "44", "54", "P0")
 _TABLE = ("0A", "21", "28", "3D", "3F", "42", "55000")
 """Not supported, keys that only Postgres holds equal, not authorised, no such database, schema, table or column."""
 
+_DENIED = "42501"
+
 _POLICY = "ExecWithCheckOptions"
 """Where Postgres tells that a policy forbids a row. Its SQLSTATE is that of a table which one may not write at all."""
 
@@ -98,6 +100,8 @@ def _of_server(error: asyncpg.PostgresError, state: str) -> Exception | None:
         return StoreLost(text)
     if getattr(error, "server_source_function", None) == _POLICY:
         return _row_fault(error)
+    if state == _DENIED:
+        return TableRefused(f"{text}; `headrace check --connect` names the rights that are missing, with their SQL")
     if state.startswith(_TABLE):
         return TableRefused(text)
     return _row_fault(error) if state.startswith(_ROW) else None
