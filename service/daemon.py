@@ -70,7 +70,8 @@ class Daemon:
         if self._fleet is not None:
             self._fleet.stop()
         if self._deadline is not None:
-            self._deadline.reschedule(asyncio.get_running_loop().time() + grace)
+            with contextlib.suppress(RuntimeError):  # it is behind us: what is left of the way out is short
+                self._deadline.reschedule(asyncio.get_running_loop().time() + grace)
 
     async def run(self) -> int:
         """Run; return the exit code: 0 drained (or safe in the buffer), 1 failed or cut short.

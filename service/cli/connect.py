@@ -53,12 +53,14 @@ async def _database(config: Config) -> Try:
         return Try("database", ok=False, told=f"{error}; correct database.url, or the database")
     if refused:
         return Try("database", ok=False, told="; ".join(refused))
-    if not sql or config.database.migrate == "off":
-        return Try("database", ok=True, told="nothing is missing" if not sql else "tables are not looked at")
-    told = "tables or columns are missing, `headrace ddl --connect` prints them"
-    if config.database.migrate == "verify":
-        return Try("database", ok=False, told=f"{told}; run that, or set database.migrate to create")
-    return Try("database", ok=True, told=f"{told}; `headrace run` makes them")
+    told = "tables or columns are missing, `headrace ddl --connect` prints them" if sql else "nothing is missing"
+    then = {
+        "create": "`headrace run` makes them",
+        "verify": "run that, or set database.migrate to create",
+        "off": "with `migrate: off` they are made by hand",
+    }
+    mode = config.database.migrate
+    return Try("database", ok=not sql or mode != "verify", told=f"{told}; {then[mode]}" if sql else told)
 
 
 async def _feed(config: Config, transform: Transform, provider: Provider) -> Try:

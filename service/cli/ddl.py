@@ -13,6 +13,7 @@ from service.daemon import EMBEDDED_DATA
 from service.errors import StartError, StoreLost, TableRefused
 from service.store.embedded import embedded_postgres
 from service.store.migrate import ddl as sql
+from service.store.rights import needs
 from service.store.store import Store
 
 
@@ -38,7 +39,7 @@ def ddl(
         raise typer.Exit(1) from None
     for each in refused:
         typer.echo(each, err=True)
-    typer.echo(text or "-- nothing is missing\n", nl=False)
+    typer.echo(text or ("" if refused else "-- nothing is missing\n"), nl=False)
     if refused:
         raise typer.Exit(1)
 
@@ -54,4 +55,4 @@ async def missing(config: Config) -> tuple[str, list[str]]:
         if url == "embedded":
             url = await stack.enter_async_context(embedded_postgres(EMBEDDED_DATA))
         store = await stack.enter_async_context(Store(config.database, config.tables, url))
-        return await store.missing()
+        return await store.missing(needs(config))

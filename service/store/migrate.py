@@ -12,6 +12,7 @@ from service.store.drift import no_table
 from service.store.found import Found, inspect_tables
 from service.store.history import with_history
 from service.store.plan import Plan, plan
+from service.store.rights import Rights
 from service.store.tables import build, quoted
 from service.store.upgrade import Upgrade
 
@@ -44,6 +45,8 @@ def prepare(
     else:
         connection.execute(_READ_ONLY)
     upgrade, schema = Upgrade(), _schema(built)
+    rights = Rights(connection, schema)
+    _refuse(list(rights.lacking()))
     revision = upgrade.current(connection)
     found = inspect_tables(connection, schema, tables)
     if mode == "off":  # only what no statement of ours could be run against
@@ -55,6 +58,7 @@ def prepare(
             _verify(connection, upgrade, revision, todo)
         _refuse(todo.refused)
     if mode == "create":
+        _refuse(list(rights.to_make(todo, upgrade=revision != upgrade.head)))
         _create_schema(connection, own.SCHEMA)
         if revision != upgrade.head:
             upgrade.run(connection)
@@ -77,7 +81,7 @@ def review(
         TableRefused: as ``prepare``, but for what only rows that are there forbid.
     """
     if mode == "create":
-        _, refused = missing(connection, built, tables)
+        _, refused = missing(connection, built, tables, mode, {})
         _refuse(refused)
     else:
         prepare(connection, built, tables, mode)
@@ -92,20 +96,35 @@ def ddl(tables: Mapping[str, Table], schema: str, *, own_too: bool = True) -> st
 
 
 def missing(
-    connection: sa.Connection, built: Mapping[str, sa.Table], tables: Mapping[str, Table]
+    connection: sa.Connection,
+    built: Mapping[str, sa.Table],
+    tables: Mapping[str, Table],
+    mode: Literal["create", "verify", "off"],
+    needed: Mapping[str, frozenset[str]],
 ) -> tuple[str, list[str]]:
     """Print the SQL that ``migrate: create`` would run in this database; nothing is changed.
 
+    Args:
+        connection: in a transaction of its own.
+        built: the configured tables as SQLAlchemy's.
+        tables: the configured tables.
+        mode: with ``create`` the role must be allowed to run the SQL.
+        needed: what feeds must be allowed to do with each table; see ``rights.needs``.
+
     Returns:
-        The SQL, empty when nothing is missing, and what must be done by hand before it.
+        The SQL, empty when nothing is missing or may be seen, and what must be done by hand before it.
     """
     connection.execute(_READ_ONLY)
     upgrade, schema = Upgrade(), _schema(built)
+    rights = Rights(connection, schema)
+    if blind := [*rights.lacking(), *rights.to_write(tables, needed)]:
+        return "", blind
     revision = upgrade.current(connection)
     todo = plan(connection, built, tables, inspect_tables(connection, schema, tables))
     there = sa.inspect(connection).get_schema_names()
     schemas = [name for name in (schema, own.SCHEMA) if name not in there]
-    return _printed(schemas, todo, upgrade.sql(revision)), todo.refused
+    lacking = list(rights.to_make(todo, upgrade=revision != upgrade.head)) if mode == "create" else []
+    return _printed(schemas, todo, upgrade.sql(revision)), todo.refused + lacking
 
 
 def _printed(schemas: list[str], todo: Plan, upgrade: str) -> str:

@@ -18,10 +18,12 @@ class Step(msgspec.Struct, frozen=True):
     Attributes:
         sql: the statement, without its semicolon.
         lacks: what the database lacks without it, in a sentence; None for an index, without which all works.
+        alters: the name of the table that is there and that it changes; None where it makes one.
     """
 
     sql: str
     lacks: str | None = None
+    alters: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -90,7 +92,8 @@ def _add_columns(made: Plan, connection: sa.Connection | None, table: sa.Table, 
         lacks = f"{table.name}.{column.name} does not exist"
         fillable = column.nullable or column.server_default is not None
         if fillable or connection is None or not _has_rows(connection, table):
-            made.steps.append(Step(f"ALTER TABLE {_name(table)} ADD COLUMN {_sql(CreateColumn(column))}", lacks))
+            sql = f"ALTER TABLE {_name(table)} ADD COLUMN {_sql(CreateColumn(column))}"
+            made.steps.append(Step(sql, lacks, table.name))
             continue
         later = sa.Column(column.name, column.type)
         by_hand = [
@@ -109,7 +112,8 @@ def _indexes(table: sa.Table, settings: Table, there: Found | None) -> Iterator[
     by_key = (settings.key,) if settings.mode == "append" and settings.key else ()
     for columns in (*by_key, *settings.indexes):
         if there is None or columns not in there.indexed:
-            yield Step(f"CREATE INDEX ON {_name(table)} ({', '.join(map(quoted, columns))})")
+            sql = f"CREATE INDEX ON {_name(table)} ({', '.join(map(quoted, columns))})"
+            yield Step(sql, alters=None if there is None else table.name)
 
 
 def _has_rows(connection: sa.Connection, table: sa.Table) -> bool:

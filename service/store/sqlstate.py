@@ -19,6 +19,14 @@ _ROW = ("22", "23", "38", "39", "44", "54", "P0")
 _TABLE = ("0A", "21", "28", "3D", "3F", "42", "55000")
 """Not supported, keys that only Postgres holds equal, not authorised, no such database, schema, table or column."""
 
+_REMEDIES = {
+    "42501": "`headrace check --connect` names the rights that are missing, with their SQL",
+    "42P01": "`headrace ddl --connect` prints the SQL of what is missing",
+    "42703": "`headrace ddl --connect` prints the SQL of what is missing",
+    "3F000": "`headrace ddl --connect` prints the SQL of what is missing",
+}
+"""What helps where a right, a table, a column or a schema is missing."""
+
 _POLICY = "ExecWithCheckOptions"
 """Where Postgres tells that a policy forbids a row. Its SQLSTATE is that of a table which one may not write at all."""
 
@@ -120,6 +128,8 @@ def _of_server(error: asyncpg.PostgresError, state: str) -> Exception | None:
         return StoreLost(text)
     if getattr(error, "server_source_function", None) == _POLICY:
         return _row_fault(error)
+    if state in _REMEDIES:
+        return TableRefused(f"{text}; {_REMEDIES[state]}")
     if state.startswith(_TABLE):
         return TableRefused(text)
     return _row_fault(error) if state.startswith(_ROW) else None

@@ -5,7 +5,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -131,8 +131,11 @@ class Store:
             async with asyncio.timeout(REVIEW_SECONDS), self._turn() as connection:
                 await connection.run_sync(migrate.review, built, with_history(tables), self._settings.migrate)
 
-    async def missing(self) -> tuple[str, list[str]]:
+    async def missing(self, needed: Mapping[str, frozenset[str]] = MappingProxyType({})) -> tuple[str, list[str]]:
         """Give the SQL that ``migrate: create`` would run, and what stands in its way; nothing is changed.
+
+        Args:
+            needed: what feeds must be allowed to do with each table; see ``rights.needs``.
 
         Raises:
             StoreLost: the database is away.
@@ -140,7 +143,8 @@ class Store:
         """
         with faults():
             async with self._turn() as connection:
-                return await connection.run_sync(migrate.missing, self._built, with_history(self._tables))
+                tables, mode = with_history(self._tables), self._settings.migrate
+                return await connection.run_sync(migrate.missing, self._built, tables, mode, needed)
 
     async def position(self, feed: str) -> Commit | None:
         """Read where a feed stands; None when it never committed anything.

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from service.errors import StoreLost
 from service.model import Counts, Row
 from service.store.store import Store
-from tests.sql import fetch
+from service.store.write import Sweep
+from tests.sql import execute, fetch
 from tests.store_feed import Feed, store_of, table
 
 pytestmark = pytest.mark.usefixtures("either_way")
@@ -134,3 +136,45 @@ async def test_the_same_store_goes_on_after_a_late_answer(database: str, monkeyp
             await feed.load(ROWS)
         held.set()
         await settle(store, feed, database, committed=True)
+
+
+AUDIT = """
+CREATE TABLE audit (deed text, who text);
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO audit VALUES (tg_op, coalesce(old.id, new.id)); RETURN NULL; END $$;
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON sets FOR EACH ROW EXECUTE FUNCTION audit();
+"""
+SETS = {
+    "sets": table(
+        ["source", "id"], {"source": "text", "id": "text", "absent_since": {"type": "timestamp", "null": True}}
+    )
+}
+
+
+@pytest.mark.parametrize("mark", [True, False], ids=["mark", "delete"])
+@pytest.mark.parametrize("word", [ASKED, ANSWERED], ids=["asked", "answered"])
+async def test_a_full_set_whose_commit_is_lost_takes_effect_once_and_in_its_scope(
+    database: str, word: bytes, mark: bool
+) -> None:
+    async with store_of(database, SETS) as store:
+        await store.prepare()
+        feed, other = Feed(store), Feed(store, "acme.other")
+        await other.load([("other", "a", None), ("other", "b", None)], "sets")
+        await feed.load([("ours", "a", None), ("ours", "b", None)], "sets")
+        await execute(database, AUDIT)
+        sweep = Sweep("sets", {"source": "ours"}, [("ours", "b"), ("ours", "c")], mark, time.time())
+        rows: list[Row] = [("ours", "b", None), ("ours", "c", None)]
+        write = msgspec.structs.replace(feed.write({"sets": rows}), sweep=sweep)
+        async with bad_line(database, word) as url, store_of(url, SETS) as unlucky:
+            with pytest.raises(StoreLost):
+                await unlucky.commit(write)
+        await until_alone(database)
+        wanted = Counts(received=2, inserted=1, unchanged=1, absent=1)
+        for _ in range(2):
+            _, counts, tables = await store.commit(write)
+            assert counts == wanted
+            assert tables == {"sets": Counts(inserted=1, unchanged=1, absent=1)}
+    gone = "UPDATE" if mark else "DELETE"
+    assert await fetch(database, "SELECT deed, who FROM audit ORDER BY 1, 2") == sorted([("INSERT", "c"), (gone, "a")])
+    left = "SELECT source, id FROM sets WHERE absent_since IS NULL ORDER BY 1, 2"
+    assert await fetch(database, left) == [("other", "a"), ("other", "b"), ("ours", "b"), ("ours", "c")]

@@ -108,6 +108,8 @@ async def test_tables_that_differ_or_may_not_be_made_fail(tmp_path: Path, databa
         code, lines, _ = await setting.check(migrate="verify")
         assert code == 1
         assert lines[-3].endswith("run that, or set database.migrate to create")
+        _, lines, _ = await setting.check(migrate="off")
+        assert lines[-3].endswith("prints them; with `migrate: off` they are made by hand")
         await execute(database, "CREATE TABLE goals (id integer PRIMARY KEY)")
         code, lines, _ = await setting.check()
         assert (code, lines[-3].startswith("database: failed: ")) == (1, True)
