@@ -10,6 +10,12 @@ from service.pipeline.batch import Parsed
 
 log = structlog.get_logger()
 
+_OF_DAEMON = (
+    "correct the configuration and restart: what is not loaded is read again. "
+    "POST /feeds/{feed}/resume sends it to quarantine instead"
+)
+_OF_COMMAND = "correct the configuration and run the command again; `breaker: off` sends them to quarantine instead"
+
 
 class Recent:
     """The most recent records of a feed, and how many of them were refused.
@@ -56,14 +62,18 @@ class Breaker:
         feed: ``provider.feed``.
         size: records that it takes to judge; 0 switches the breaker off.
         tripped: called when it trips.
+        by_command: whether a command runs the feed, which ends then, and no daemon.
 
     Attributes:
         reason: why nothing is loaded, in a sentence; None while it is.
         oldest: when the oldest message that is held up was received, in seconds since the epoch, or None.
     """
 
-    def __init__(self, feed: str, size: int, tripped: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, feed: str, size: int, tripped: Callable[[], None] = lambda: None, *, by_command: bool = False
+    ) -> None:
         self._feed = feed
+        self._remedy = _OF_COMMAND if by_command else _OF_DAEMON.format(feed=feed)
         self._size = size
         self._tripped = tripped
         self._ended: bool | None = None
@@ -118,11 +128,8 @@ class Breaker:
         if self.reason is not None or self._ended is False:
             return
         ((most, _),) = reasons.most_common(1) or [("", 0)]
-        self.reason = (
-            f"{recent.refused} of the last {recent.records} records were refused, the latest for {most!r}; correct the "
-            "configuration and restart: what is not loaded is read again. "
-            f"POST /feeds/{self._feed}/resume sends it to quarantine instead"
-        )
+        refused = f"{recent.refused} of the last {recent.records} records were refused"
+        self.reason = f"{refused}, the latest for {most!r}; {self._remedy}"
         log.warning("feed parked", feed=self._feed, reason=self.reason)
         self._go.clear()
         if self._ended is not None:

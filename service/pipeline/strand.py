@@ -212,6 +212,7 @@ class Strand:
         """End the connection that there is."""
         if self._attempt is not None:
             self._attempt.reschedule(asyncio.get_running_loop().time())
+            self._attempt = None
 
     @property
     def stale(self) -> bool:
@@ -250,16 +251,17 @@ class Strand:
             self.resumed = self._source.resumes(self.position)
             self.next_poll_at = None
             self._polls.begin()
+            attempt = asyncio.timeout(None)
             try:
-                async with asyncio.timeout(None) as self._attempt:
-                    await self._source.run(self)
+                async with attempt:
+                    await self._attempted(attempt)
             except SourceRefused as refused:
                 self._hub.refused.set()
                 await self._rest("parked", refused.reason, CEILING)
             except SourceLost as lost:
                 await self._rest("reconnecting", lost.reason, max(self._delay(), lost.retry_after or 0.0))
             except OSError as error:  # TimeoutError included: that of our own pause, too
-                if self._attempt is not None and self._attempt.expired():
+                if attempt.expired():
                     log.info("feed paused", feed=self.feed, **self._which())
                     self._hub.lost(self, "paused")
                     continue
@@ -268,6 +270,14 @@ class Strand:
                 log.info("feed ended", feed=self.feed, **self._which())
                 self.condition = "ended"
                 return
+
+    async def _attempted(self, attempt: asyncio.Timeout) -> None:
+        """Run the source, which a pause can end as long as it runs."""
+        self._attempt = attempt
+        try:
+            await self._source.run(self)
+        finally:
+            self._attempt = None
 
     def _delay(self) -> float:
         if self._alive_since is not None and time.monotonic() - self._alive_since >= HEALTHY_AFTER:

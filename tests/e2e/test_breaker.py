@@ -208,3 +208,29 @@ async def test_a_backfill_of_the_wrong_file_ends_and_goes_on_once_it_is_mended(t
         ended = await asyncio.to_thread(headrace, tmp_path, *backfill, HEADRACE_PORT="0")
         assert ended.code == 0, ended.err
         assert await count(setting, "SELECT count(*) FROM goals") == 200
+
+
+async def test_a_file_that_is_read_to_its_end_before_its_records_are_refused_parks_its_feed(
+    tmp_path: Path, database: str
+) -> None:
+    file = tmp_path / "goals.ndjson"
+    file.write_text("\n".join(map(json.dumps, goals(0, 200, 77))))
+    setting = Setting(tmp_path, database)
+    async with setting.site:
+        daemon = setting.daemon()
+        config = tmp_path / "config.yaml"
+        config.write_text(config.read_text().replace("kind: rest, path: /, every: 50ms,", f"kind: file, path: {file},"))
+        async with daemon:
+            status = await parked(daemon, "acme.polled")
+            assert term(status, "acme.polled", "quarantined") == 0
+            assert await post(daemon, "/feeds/acme.polled/resume") == 202
+            await daemon.until(lambda status: term(status, "acme.polled", "quarantined") == 200)
+            assert await daemon.stop() == 0
+        command = ("backfill", "acme.posted", "--from", str(file), "-c", str(config))
+        ended = await asyncio.to_thread(headrace, tmp_path, *command, HEADRACE_PORT="0")
+        assert ended.code == 1
+        assert "Traceback" not in ended.err
+        told = ended.err.splitlines()[-1]
+        assert told.startswith("headrace: 200 of the last 200 records were refused, the latest for 'n: max'; correct")
+        assert "run the command again" in told
+        assert await count(setting, quarantined("acme.posted@backfill:" + str(file))) == 0

@@ -118,6 +118,44 @@ async def test_a_paused_feed_receives_nothing_until_it_is_resumed() -> None:
     assert tested.reconnects == 0
 
 
+async def test_a_feed_may_be_paused_whatever_it_does_and_twice() -> None:
+    starts: list[int] = []
+    leaving = asyncio.Event()
+
+    async def listen(link: Link) -> None:
+        starts.append(1)
+        if len(starts) == 1:
+            raise SourceLost("closed")
+        if len(starts) == 2:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await leaving.wait()
+
+    tested = await feed(listen, listen, listen)
+    stop = asyncio.Event()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(tested.run(stop))
+        while tested.state != "reconnecting":
+            await asyncio.sleep(0.005)
+        tested.pause()
+        tested.resume()
+        tested.poll()
+        while len(starts) < 2:
+            await asyncio.sleep(0.005)
+        tested.pause()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        tested.pause()
+        leaving.set()
+        tested.resume()
+        while tested.state != "ended":
+            await asyncio.sleep(0.005)
+        tested.pause()
+        stop.set()
+    assert len(starts) == 3
+
+
 def test_delays_double_up_to_the_ceiling_and_never_spin() -> None:
     backoff = Backoff(floor=0.5, ceiling=8)
     delays = [backoff.next() for _ in range(200)]
