@@ -15,7 +15,7 @@ from service.config.feeds import FeedSettings
 from service.config.tables import Column, Table
 from service.errors import FormatError
 from service.formats import Broken
-from service.masking import is_secret
+from service.masking import hidden_raw, is_secret
 from service.model import Message, Refusal, Row
 from service.pipeline.batch import Parsed
 from service.pipeline.listener import Listener, Stage
@@ -164,7 +164,7 @@ class Tap:
 
     def _refusal(self, refusal: Refusal) -> dict[str, Any]:
         raw = refusal.message if refusal.record is None else refusal.record
-        record: Any = masked(raw[:LOOK].decode(errors="replace"))
+        record: Any = hidden_raw(raw[:LOOK].decode(errors="replace"))
         if refusal.record is not None:
             with contextlib.suppress(FormatError):
                 sent = Message(raw, refusal.received_at, None, refusal.meta)

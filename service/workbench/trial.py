@@ -8,6 +8,7 @@ import msgspec
 
 from service.errors import FormatError
 from service.formats import Broken
+from service.masking import hidden_raw
 from service.model import Message
 from service.transform.custom import attempts, function_of
 from service.transform.explain import Verdict
@@ -50,7 +51,7 @@ async def tried(transform: Transform, messages: Sequence[Message]) -> list[Trial
             records = transform.decode(message)
         except FormatError as error:
             refusal = transform.undecodable(message, error)
-            text = message.body.decode(errors="replace")
+            text = hidden_raw(message.body.decode(errors="replace"))
             made.append(Trial(0, text, Verdict(None, refusal.reason, refusal.detail)))
             continue
         # A function may change what it is given; what is shown is decoded once more.

@@ -123,6 +123,15 @@ async def test_refused_records_are_shown_with_the_reason() -> None:
     assert "10 is more than the maximum 9" in found["detail"]
 
 
+async def test_of_what_does_not_decode_no_secret_is_shown() -> None:
+    tested = tap()
+    with tested.listening("refused", every(1)) as listener:
+        body = b'{"token": ["abc", "def"], oops'
+        tested.committed({}, [Refusal("acme.scores", None, "json: not decodable", "told", None, body, 1.0)])
+        (found,) = await seen(listener)
+    assert found["record"] == '{"token":"***"'
+
+
 async def test_committed_rows_and_what_the_database_refused_are_shown() -> None:
     tested = tap()
     refusal = Refusal("acme.scores", "goals", "n: check_violation", "told", b'{"id":"a"}', b"", 1.0)
