@@ -222,7 +222,14 @@ class Transform:
 
         For a transform that is not traced: every record gives one row or none, all of one table.
         """
-        index, values = next(islice(self._origins(message), row, None), (0, ()))
+        if self._traced_back[0] is not message:  # once for all its rows that are refused
+            try:
+                records = self.read(message)
+            except FormatError:  # which it was not when it was mapped: how deep is too deep hangs on who asks
+                records = []
+            mapped = ((index, self.map([Piece(message, [each], index)]).rows) for index, each in enumerate(records))
+            self._traced_back = (message, [(index, rows[0]) for index, rows in mapped if rows])
+        index, values = next(islice(self._traced_back[1], row, None), (0, ()))
         reason, told = refused.reason, self.refused(self.tables[0], values, refused)
         try:
             self._whole(message)
@@ -231,17 +238,6 @@ class Transform:
             told, at = numbered(self.feed, index, told), message.received_at
             whole = Refusal(self.feed, self.table, reason, told, None, message.body, at, meta=message.meta)
             return self._alone(whole, index) if values else whole
-
-    def _origins(self, message: Message) -> list[tuple[int, Row]]:
-        """Give each row that a message yields with the number of its record; once for all that are refused."""
-        if self._traced_back[0] is not message:
-            try:
-                records = self.read(message)
-            except FormatError:  # which it was not when it was mapped: how deep is too deep hangs on who asks
-                records = []
-            mapped = ((index, self.map([Piece(message, [each], index)]).rows) for index, each in enumerate(records))
-            self._traced_back = (message, [(index, rows[0]) for index, rows in mapped if rows])
-        return self._traced_back[1]
 
     @staticmethod
     def _alone(refusal: Refusal, index: int) -> Refusal:
