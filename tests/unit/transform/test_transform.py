@@ -107,7 +107,7 @@ def test_the_record_of_a_row_that_the_database_refused_is_found_again() -> None:
         )
 
 
-def test_a_message_is_mapped_once_for_all_its_rows_that_the_database_refused() -> None:
+def test_a_row_that_the_database_refused_is_traced_back_to_its_record_past_those_that_gave_none() -> None:
     transform = make({"a": "integer"}, where="a != 1")
     sent = message([{"a": number} for number in range(4)])
     refused = [transform.refuse(sent, row, RowRefused("t", row, "a: odd", "odd")) for row in range(3)]
