@@ -46,7 +46,7 @@ def line(name: str, runs: Sequence[Run], best: float | None) -> list[str]:
 
 async def measure(base: Database, quick: bool) -> AsyncIterator[Section]:  # noqa: FBT001  as script.Measure has it
     """Measure."""
-    work, rounds = Work(20_000 if quick else 100_000), 3 if quick else 5
+    work, rounds = Work(20_000 if quick else 300_000), 3 if quick else 5
     few = replace(work, messages=work.messages // SLOWER)
     sender, short = Sockets(frames(work)), Sockets(frames(few))
 
