@@ -137,7 +137,7 @@ class Worker:
         if self._function is not None:
             stages.append(await self._function.apply(stages[-1].pieces if stages else pieces))
         pieces = stages[-1].pieces if stages else pieces
-        if sum(len(piece.records) for piece in pieces) > SLICE:  # a function made many of one
+        if self._function is not None and sum(len(piece.records) for piece in pieces) > SLICE:  # it made many of one
             mapped = await self._by_slices(pieces)
         else:
             async with self._floor:
