@@ -158,14 +158,16 @@ class Batch:
         number = self._numbers()[table][row]
         if self._window is not None:  # the same again may be welcome
             self._window.forget(table, self.rows[number])
-        return self._transform.refusal(self._message(number), self._origins[number][1], table, reason, detail)
+        message = self._messages[self._origin(number)]
+        return self._transform.refusal(message, self._origins[number][1], table, reason, detail)
 
     def take_out(self, refused: RowRefused) -> None:
         """Set aside the row that the database refused."""
         table, reason, detail = refused.table, refused.reason, refused.detail
         number = self._numbers()[table].pop(refused.row)
         self._refused.add(number)
-        row, message = self.rows[number], self._message(number)
+        row, origin = self.rows[number], self._origin(number)
+        message = self._messages[origin]
         if self._transform.traced:
             is_missing = isinstance(refused, RowMissing)
             told = detail if is_missing else self._transform.refused(table, row, refused)
@@ -173,13 +175,13 @@ class Batch:
             if self._window is not None:
                 self._window.forget(table, row)
         else:
-            first = self._starts[bisect_right(self._starts, number) - 1]
-            refusal = self._transform.refuse(message, number - first, refused)
+            refusal = self._transform.refuse(message, number - self._starts[origin], refused)
         self.refusals.append(refusal)
         self.counts.quarantined += 1
 
-    def _message(self, number: int) -> Message:
-        return self._messages[bisect_right(self._starts, number) - 1]
+    def _origin(self, number: int) -> int:
+        """Give which message a row came from."""
+        return bisect_right(self._starts, number) - 1
 
     def _numbers(self) -> dict[str, list[int]]:
         """Give for each table which rows are to be written to it, in order."""
