@@ -232,7 +232,7 @@ async def lag(per_message: int, **feed: Any) -> None:
     body = json.dumps(document).encode()
     await lane.append([Message(body, time.time()) for _ in range(max(1, 40_000 // per_message))])
     batches = Batches(mapping, Bounds())
-    tap = Tap(mapping, settings(**feed), {"matches": TABLE})
+    tap = Tap(mapping, {"matches": TABLE})
     worker = Worker(lane, mapping, batches, Ledger(), Breaker(FEED, 1000), tap)
     rows = 0
 

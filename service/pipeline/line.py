@@ -102,7 +102,7 @@ class Line:
         self._extras = Extras(self._roll, function_of(self._transform), self._window, self._drift, self.gaps)
         self.parked = asyncio.Event()
         self.breaker = Breaker(name, source.breaker, self._park, by_command=key is not None)
-        self.tap = Tap(self._transform, source, config.tables)
+        self.tap = Tap(self._transform, config.tables)
         self.lane: Lane | None = None
         self.inlet: Inlet | None = None
         self.feed: Feed | None = None

@@ -11,11 +11,10 @@ from typing import Any
 
 import msgspec
 
-from service.config.feeds import FeedSettings
 from service.config.tables import Column, Table
 from service.errors import FormatError
 from service.formats import Broken
-from service.masking import hidden_raw, is_secret
+from service.masking import hidden_raw
 from service.model import Message, Refusal, Row
 from service.pipeline.batch import Parsed
 from service.pipeline.listener import Listener, Stage
@@ -40,7 +39,6 @@ class Tap:
 
     Args:
         transform: of the feed.
-        settings: the feed's.
         tables: by name.
         clock: gives seconds.
 
@@ -51,7 +49,6 @@ class Tap:
     def __init__(
         self,
         transform: Transform,
-        settings: FeedSettings,
         tables: Mapping[str, Table],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,12 +56,7 @@ class Tap:
         self._transform = transform
         self._clock = clock
         self._columns = {name: tables[name].columns for name in transform.tables}
-        self._secret = {
-            (branch.into, column)
-            for branch in settings.branches
-            for column in tables[branch.into].columns
-            if any(map(is_secret, (column, *(branch.map[column].from_ if column in branch.map else ()))))
-        }
+        self._secret = {name: transform.routes.secret(name) for name in transform.tables}
         self._rest_until = 0.0
 
     @contextlib.contextmanager
@@ -155,7 +147,7 @@ class Tap:
         # A bool says whether the row is deleted; a number, which is no bool, which columns a delta carries.
         carried = flags[-1] if flags and not isinstance(flags[-1], bool) else -1
         values = {
-            name: "***" if (table, name) in self._secret else _value(column, value)
+            name: "***" if name in self._secret[table] else _value(column, value)
             for number, ((name, column), value) in enumerate(zip(columns.items(), row, strict=False))
             if carried >> number & 1
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 from service.config.feeds import MapValue
 from service.config.tables import Column
+from service.masking import is_secret
 from service.model import Message
 from service.transform.checks import emit_checks, plain, settled
 from service.transform.code import Code, build
@@ -94,6 +95,11 @@ class ColumnCode:
             self._fill()
         else:
             self._fill_partly()
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether it, or a field that it comes from, sounds secret, so that its values are not shown."""
+        return any(map(is_secret, (self.name, *self.paths)))
 
     @property
     def lines(self) -> list[str]:

@@ -134,7 +134,7 @@ def refused_by_database(row: Sequence[tuple[ColumnCode, Any]], refused: RowRefus
         if column.name in refused.columns
     ]
     where = f"{', '.join(named)} {'are' if len(named) > 1 else 'is'} " if named else ""
-    secrets = [str(value) for column, value in row if any(map(is_secret, (column.name, *column.paths)))]
+    secrets = [str(value) for column, value in row if column.is_secret]
     said = hidden(without(refused.detail, secrets))
     said = said if len(said) <= _SAID else f"{said[:_SAID]}…"
     remedy = "put the rule into the configuration, change it in the database, or correct the provider"

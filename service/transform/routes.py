@@ -10,7 +10,6 @@ from service.config.feeds import Route as RouteSettings
 from service.config.paths import Path, dotted, parse_path
 from service.config.tables import Table
 from service.formats import Format
-from service.masking import is_secret
 from service.model import Message
 from service.transform.code import Code, build, indented
 from service.transform.columns import ColumnCode
@@ -196,7 +195,7 @@ class Routes:
     def secret(self, table: str) -> set[str]:
         """Give the columns of a table whose values are not shown: they, or fields that they come from, sound secret."""
         codes = [code for route in self.all if route.name == table for code in route.columns]
-        return {code.name for code in codes if any(map(is_secret, (code.name, *code.paths)))}
+        return {code.name for code in codes if code.is_secret}
 
     def left_out(self, record: Any, message: Message) -> str:
         """Say by which condition a record is left out; empty where it is not.

@@ -50,7 +50,7 @@ async def loading(store: Store, lane: Lane) -> AsyncIterator[Loader]:
     """Transform and load what the lane holds until it is closed."""
     transform = Transform("acme.things", FEED, TABLES)
     batches, ledger = Batches(transform, Bounds(max_rows=ROWS)), Ledger()
-    breaker, tap = Breaker("acme.things", 0), Tap(transform, FEED, TABLES)
+    breaker, tap = Breaker("acme.things", 0), Tap(transform, TABLES)
     loader = Loader("acme.things", store, lane, batches, ledger, breaker, tap)
     await loader.position()
 

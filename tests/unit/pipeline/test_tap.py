@@ -33,7 +33,7 @@ TRANSFORM = Transform("acme.scores", SETTINGS, {"goals": TABLE})
 
 
 def tap(clock: Callable[[], float] = lambda: 0.0) -> Tap:
-    return Tap(TRANSFORM, SETTINGS, {"goals": TABLE}, clock)
+    return Tap(TRANSFORM, {"goals": TABLE}, clock)
 
 
 def parsed(*bodies: str) -> Parsed:
@@ -89,7 +89,7 @@ async def test_of_a_delta_only_the_columns_that_it_carries_are_shown_and_it_dele
     message = Message(b'{"id": "a", "n": 3}', 1767355200.25)
     result = Parsed(received=1)
     result.add(transform.map([Piece(message, transform.read(message))]), [message])
-    each = Tap(transform, settings, {"goals": TABLE}, lambda: 0.0)
+    each = Tap(transform, {"goals": TABLE}, lambda: 0.0)
     with each.listening("mapped", every(1)) as listener:
         each.parsed(result)
         (item,) = await seen(listener)

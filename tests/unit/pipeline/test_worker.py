@@ -31,7 +31,7 @@ async def loaded(after: int, forgotten: int, count: int = 50) -> Batch:
         lane.close()
         mapping = transform()
         batches, ledger = Batches(mapping, Bounds()), Ledger()
-        tap = Tap(mapping, FEED, {"things": TABLE})
+        tap = Tap(mapping, {"things": TABLE})
         await Worker(lane, mapping, batches, ledger, Breaker(NAME, 1000), tap).run(after)
         batch = await batches.take(0)
         assert batch is not None
@@ -60,7 +60,7 @@ async def test_the_drift_learns_from_each_message_that_has_records() -> None:
         lane.close()
         mapping = transform()
         drift = Drift(NAME, mapping.fields, is_strict=False, clock=lambda: float(drift._looked_at == LEARN))
-        tap = Tap(mapping, FEED, {"things": TABLE})
+        tap = Tap(mapping, {"things": TABLE})
         batches = Batches(mapping, Bounds())
         await Worker(lane, mapping, batches, Ledger(), Breaker(NAME, 1000), tap, Extras(drift=drift)).run(0)
     assert [(finding.field, finding.what) for finding in drift.findings.values()] == [("more", "new")]
@@ -90,7 +90,7 @@ async def test_what_a_function_makes_of_one_record_is_mapped_by_slices() -> None
         await lane.append([Message(body, 1.0) for body in bodies])
         lane.close()
         batches, ledger = Batches(mapping, Bounds()), Ledger()
-        tap, extras = Tap(mapping, FEED, {"things": TABLE}), Extras(function=function_of(mapping))
+        tap, extras = Tap(mapping, {"things": TABLE}), Extras(function=function_of(mapping))
         other = asyncio.create_task(count_turns())
         await Worker(lane, mapping, batches, ledger, Breaker(NAME, 1000), tap, extras).run(0)
         other.cancel()
